@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* cluster.h: what we ask of the scheduler, in our own types
+ *
+ * Only cluster_slurm*.c include slurm/ headers.  All calls block, for as long as Slurm's own
+ * timeouts let them; they run in worker and watcher, as the user the process is, on one thread.
+ * libslurm may exit(1) or abort() in any of them.  Slurm's errors come back as SLURM_DOWN (nothing
+ * was done), IN_DOUBT (a submit that may have been done), NOT_FOUND, DENIED, INVALID or SLURM, with
+ * slurm_errno and Slurm's text set.
+ */
+#ifndef AGENTD_CLUSTER_H
+#define AGENTD_CLUSTER_H
+
+#include "agentd/sbatch.h"
+#include "common/msg.h"
+
+/* Checks that conf is there and readable (libslurm would block for a minute, then exit), sets
+ * SLURM_CONF and starts libslurm.  Call first. */
+int cluster_open(const char *slurm_conf, struct err *err);
+void cluster_close(void);
+
+/* "22.05.8": the libslurm this is built with. */
+const char *cluster_version(void);
+
+struct cluster_about {
+    char name[64]; /* ClusterName */
+    bool private_jobs;
+    int64_t min_job_age_s;
+    int64_t message_timeout_s;
+};
+/* Asks slurmctld for its configuration. */
+int cluster_about(struct cluster_about *out, struct err *err);
+
+/* Submits as this process's user.  in->chdir is not looked at: work_dir is it, checked already. */
+int cluster_submit(const struct sbatch *in, struct bytes script, const struct strs *arguments,
+                   const struct strs *environment, const char *work_dir, const char *submit_line,
+                   struct arena *arena, struct submit_reply *out, struct err *err);
+
+/* Called for each record; the job and its strings are good until it returns.  Negative stops. */
+typedef int (*cluster_job_fn)(void *arg, const struct job *job);
+
+/* The table.  *update_time 0 loads it whole; otherwise 1 is returned when nothing has changed since
+ * (granularity one second: what has changed in that second comes again).  0: all records were
+ * given, and *update_time is set for the next time. */
+int cluster_load_jobs(int64_t *update_time, cluster_job_fn fn, void *arg, struct err *err);
+/* Whatever an id names: a job, an array with all its tasks, a het job with its components.
+ * ERR_NOT_FOUND when slurmctld does not know it (or may not tell this user). */
+int cluster_load_job(uint32_t job_id, cluster_job_fn fn, void *arg, struct err *err);
+
+struct cluster_signal {
+    int number;  /* 0: end the job (SIGCONT, SIGTERM, then SIGKILL) */
+    bool batch, full;
+};
+/* Name with or without SIG, or a number: ERR_INVALID names the value. */
+int cluster_parse_signal(const char *text, int *ret, struct err *err);
+/* id as Slurm writes it.  *ret_remark is set (static) when there was nothing to do: already ended. */
+int cluster_cancel(const char *id, const struct cluster_signal *how, const char **ret_remark,
+                   struct err *err);
+/* gives: *ret is free()d by the caller. */
+int cluster_script(uint32_t job_id, char **ret, struct err *err);
+/* Never fails for slurmctld's being down: says so in out. */
+int cluster_info(struct arena *arena, struct info_reply *out, struct err *err);
+
+#endif

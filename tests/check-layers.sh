@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Who may include what.  Prints each line that breaks a rule; exit status 1 when there is one.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+# only WHERE (an extended regex of paths) may have lines that match WHAT
+only() {
+    local what=$1 where=$2 why=$3 lines
+    lines=$(grep -rnE "$what" --include='*.[ch]' agentd client common | grep -vE "^($where):")
+    if [ -n "$lines" ]; then
+        printf '%s:\n%s\n' "$why" "$lines"
+        bad=1
+    fi
+}
+only '#include [<"]slurm/' 'agentd/cluster_slurm[a-z_]*\.[ch]' 'slurm/ headers belong to agentd/cluster_slurm*.c'
+only '#include [<"]libs3\.h' 'common/stage_s3\.c' 'libs3.h belongs to common/stage_s3.c'
+only '#include [<"]munge\.h' 'common/cred\.c' 'munge.h belongs to common/cred.c'
+only '#include [<"]sqlite3\.h' 'agentd/journal\.c' 'sqlite3.h belongs to agentd/journal.c'
+only '#include [<"]sodium' 'common/seal\.c' 'sodium.h belongs to common/seal.c'
+only '#include [<"]msgpack' 'common/wire\.c' 'msgpack.h belongs to common/wire.c'
+only '#include [<"]nng/' 'agentd/listen\.c|client/conn\.c' 'nng belongs to agentd/listen.c and client/conn.c'
+only '#include [<"]jansson' 'client/cli_[a-z_]*\.[ch]' 'jansson belongs to the CLI'
+only '\b(fork|vfork|setresuid|setresgid|setgroups|execve|fexecve|execveat)[[:space:]]*\(' 'agentd/monitor\.c' \
+    'processes and users are changed in agentd/monitor.c alone'
+only '\b(system|popen|execvp?|execlp?|posix_spawnp?)[[:space:]]*\(' 'nowhere' 'nothing runs a command'
+lines=$(grep -rnE '#include "(agentd|client)/' --include='*.[ch]' common)
+[ -z "$lines" ] || { printf 'common reaches up:\n%s\n' "$lines"; bad=1; }
+lines=$(grep -rnE '#include "agentd/' --include='*.[ch]' client; grep -rnE '#include "client/' --include='*.[ch]' agentd)
+[ -z "$lines" ] || { printf 'client and agentd know each other:\n%s\n' "$lines"; bad=1; }
+lines=$(grep -rnE '#include "(common|client)/' client/cli_*.[ch] 2>/dev/null | grep -vE '"client/(cli[a-z_]*|slurmagent)\.h"|"common/(cleanup|str|err)\.h"')
+[ -z "$lines" ] || { printf 'the CLI uses slurmagent.h alone (and common/cleanup.h, str.h, err.h):\n%s\n' "$lines"; bad=1; }
+[ $bad = 0 ] && echo 'layers: ok'
+exit $bad
