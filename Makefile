@@ -3,11 +3,14 @@
 
 # B is where a build goes; check-asan and check-clang use others, so that builds do not mix.
 B       ?= build
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 DEBUG   ?= -g
 OPT     ?= -O2
 SAN     ?=
 FUZZ_S  ?= 60
+SOAK_ROUNDS ?= 2000
 SANDBOX ?= build/sandbox
 VERSION := 0.1.0
 
@@ -27,11 +30,11 @@ MSGPACK = $(shell pkg-config --libs msgpack 2>/dev/null || pkg-config --libs msg
 COMMON_SRC  := $(wildcard common/*.c)
 CLI_SRC     := $(wildcard client/cli_*.c)
 CLIENT_SRC  := $(filter-out $(CLI_SRC),$(wildcard client/*.c))
-MONITOR_SRC := agentd/monitor.c agentd/conf.c
+MONITOR_SRC := agentd/monitor.c agentd/spawn.c agentd/lease.c agentd/conf.c
 AUTH_SRC    := agentd/auth.c agentd/conf.c
-WORKER_SRC  := $(wildcard agentd/worker_main.c agentd/worker_ops.c agentd/watcher.c agentd/cluster_slurm*.c \
+WORKER_SRC  := $(wildcard agentd/worker_main.c agentd/worker_ops*.c agentd/watcher.c agentd/watch_diff.c agentd/cluster_slurm*.c \
                agentd/sbatch*.c) agentd/chan_io.c agentd/jobid.c agentd/conf.c
-BROKER_SRC  := $(filter-out agentd/monitor.c agentd/auth.c agentd/worker_main.c agentd/worker_ops.c agentd/watcher.c \
+BROKER_SRC  := $(filter-out agentd/monitor.c agentd/spawn.c agentd/lease.c agentd/auth.c agentd/worker_main.c agentd/worker_ops%.c agentd/watcher.c agentd/watch_diff.c \
                agentd/cluster_slurm%.c agentd/sbatch%.c agentd/chan_io.c,$(wildcard agentd/*.c))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -85,13 +88,23 @@ $(B)/lib/libslurmagent.so.1: $(call obj,$(CLIENT_SRC)) $(COMMON) client/slurmage
 # ---- tests ----------------------------------------------------------------------------------------
 TEST_LIBS := -lcriterion -lnng -lsystemd -lsodium -lmunge -linih -lslurm -ljansson $(MSGPACK) -lpthread
 UNIT_SRC := $(wildcard tests/unit/*.c tests/kit/*.c tests/fake/*.c)
-UNIT_OBJ := $(filter-out agentd/main.c agentd/worker_main.c,$(BROKER_SRC) $(WORKER_SRC))
+UNIT_OBJ := $(filter-out agentd/main.c agentd/worker_main.c,$(BROKER_SRC) $(WORKER_SRC)) agentd/lease.c
 E2E_SRC  := $(wildcard tests/e2e/*.c tests/kit/*.c)
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
-$(B)/tests/unit: $(call obj,$(sort $(UNIT_SRC) $(UNIT_OBJ) $(CLIENT_SRC))) $(COMMON)
+$(B)/tests/unit: $(call obj,$(sort $(UNIT_SRC) $(UNIT_OBJ) $(CLIENT_SRC) $(filter-out client/cli_main.c,$(CLI_SRC)))) $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+# What tests start: stand-ins for the monitor's children, and a clock that is wrong.  The latter is
+# preloaded into munged, so no sanitizer in it.
+HELPERS := $(B)/tests/libexec/fake_child $(B)/tests/libexec/shifted_clock.so
+$(B)/tests/libexec/fake_child: $(call obj,tests/helpers/fake_child.c)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+$(B)/tests/libexec/shifted_clock.so: tests/helpers/shifted_clock.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(WARN) $(OPT) $(DEBUG) $(HARD) -D_GNU_SOURCE -shared $(LDFLAGS) -o $@ $<
 
 $(B)/tests/e2e: $(call obj,$(E2E_SRC)) $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)
@@ -104,7 +117,7 @@ $(B)/tests/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(FUZZ_OBJ) $
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
 .PHONY: tests-built
-tests-built: all $(B)/tests/unit $(B)/tests/e2e $(FUZZERS:%=$(B)/tests/%)
+tests-built: all $(HELPERS) $(B)/tests/unit $(B)/tests/e2e $(FUZZERS:%=$(B)/tests/%)
 
 .PHONY: test
 test: deps  ## everything: build, unit, fuzz corpus, end to end on a real Slurm
@@ -160,7 +173,7 @@ bench: deps  ## submit and get beside the same libslurm calls in process
 	@B=$(B) bash tests/bench/run.sh bench
 soak: deps  ## 2,000 rounds of submit, get and cancel: memory and descriptors stay flat
 	@$(MAKE) --no-print-directory all $(B)/tests/bench_spine
-	@B=$(B) bash tests/bench/run.sh soak
+	@B=$(B) SOAK_ROUNDS=$(SOAK_ROUNDS) bash tests/bench/run.sh soak
 
 $(B)/tests/bench_spine: $(call obj,tests/bench/bench_spine.c) $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)

@@ -63,8 +63,9 @@ struct monitor_event {
 /* ---- auth -> monitor, and its answer ---- */
 struct lease_request {
     uint32_t uid, gid;
-    int64_t until;                 /* Unix seconds */
-    uint8_t hello_hash[SEAL_HASH]; /* the monitor takes each HELLO once: munged forgets on a restart */
+    int64_t lifetime_s;
+    uint8_t hello_hash[SEAL_HASH]; /* of what it says, not of its text; the monitor takes each HELLO
+                                    * once: munged forgets on a restart */
     uint32_t ngroups;
     uint32_t groups[LEASE_MAX_GROUPS];
 };

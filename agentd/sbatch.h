@@ -55,7 +55,7 @@ struct sbatch {
  * max_script), reads its #SBATCH lines with sbatch's quoting and stop rules, and lays the request's
  * options over them.  now is what "now+1hour" counts from.  Errors are ERR_INVALID and name option
  * and value (and the script's line), ERR_UNSUPPORTED for options of sbatch this server does not
- * offer or nobody knows; never is one ignored.  Strings live in the arena. */
+ * offer; never is one ignored.  Strings live in the arena. */
 int sbatch_parse(struct bytes script, const struct pairs *options, size_t max_script, int64_t now,
                  struct arena *arena, struct sbatch *out, struct err *err);
 

@@ -64,7 +64,7 @@ static bool is_empty(const struct msg_field *f, const void *at)
 {
     switch (f->kind) {
     case MSG_STR:
-        return *(const char *const *)at == NULL;
+        return *(const char *const *)at == NULL || **(const char *const *)at == '\0';
     case MSG_BIN:
         return ((const struct bytes *)at)->n == 0;
     case MSG_I64:
@@ -378,4 +378,29 @@ int msg_unpack(const struct msg_type *type, struct bytes data, struct arena *are
     if (!wire_end(&r.in))
         return err_set(err, ERR_PROTOCOL, "%s: %s", type->name, r.in.error);
     return 0;
+}
+
+void msg_pack_error(const struct err *err, struct wire_out *out)
+{
+    struct error body = {
+        .code = err->code,
+        .name = err_name(err->code),
+        .text = err->text,
+        .retry = err_retry(err->code),
+        .retry_after_ms = err->retry_after_ms,
+        .slurm_errno = err->slurm_errno,
+    };
+    msg_pack(&error_type, &body, out);
+}
+
+void msg_unpack_error(struct bytes data, struct err *out)
+{
+    AUTO(arena_done) struct arena arena = {0};
+    struct error body;
+    if (msg_unpack(&error_type, data, &arena, MSG_LENIENT, &body, out) < 0)
+        return;
+    enum err_code code = err_from_wire(body.code);
+    err_set(out, code == ERR_NONE ? ERR_INTERNAL : code, "%s", body.text ? body.text : "");
+    out->slurm_errno = (int)body.slurm_errno;
+    out->retry_after_ms = (int)body.retry_after_ms;
 }

@@ -109,4 +109,8 @@ struct bytes msg_pack_arena(const struct msg_type *type, const void *body, struc
 int msg_unpack(const struct msg_type *type, struct bytes data, struct arena *arena,
                enum msg_mode mode, void *body, struct err *err);
 
+/* A struct err as an `error` body, and back.  What cannot be read becomes ERR_PROTOCOL. */
+void msg_pack_error(const struct err *err, struct wire_out *out);
+void msg_unpack_error(struct bytes data, struct err *out);
+
 #endif

@@ -45,7 +45,7 @@ static bool get_tag(struct wire_in *in, uint8_t *ret)
 /* A length or count behind its tag; each element takes at least unit bytes of what is left. */
 static bool get_count(struct wire_in *in, unsigned bytes, unsigned unit, uint32_t *ret)
 {
-    uint64_t v;
+    uint64_t v = 0;
     if (!get_be(in, bytes, &v))
         return false;
     if (v > left(in) / unit)
@@ -64,7 +64,7 @@ static bool fixed_count(struct wire_in *in, uint32_t v, unsigned unit, uint32_t 
 
 bool wire_get_map(struct wire_in *in, uint32_t *ret_n)
 {
-    uint8_t tag;
+    uint8_t tag = 0;
     if (!get_tag(in, &tag))
         return false;
     if ((tag & 0xf0) == 0x80)
@@ -78,7 +78,7 @@ bool wire_get_map(struct wire_in *in, uint32_t *ret_n)
 
 bool wire_get_array(struct wire_in *in, uint32_t *ret_n)
 {
-    uint8_t tag;
+    uint8_t tag = 0;
     if (!get_tag(in, &tag))
         return false;
     if ((tag & 0xf0) == 0x90)
@@ -99,7 +99,7 @@ static bool take(struct wire_in *in, uint32_t n, struct bytes *ret)
 
 bool wire_get_str(struct wire_in *in, struct bytes *ret)
 {
-    uint8_t tag;
+    uint8_t tag = 0;
     uint32_t n = 0;
     bool ok;
     if (!get_tag(in, &tag))
@@ -119,8 +119,8 @@ bool wire_get_str(struct wire_in *in, struct bytes *ret)
 
 bool wire_get_bin(struct wire_in *in, struct bytes *ret)
 {
-    uint8_t tag;
-    uint32_t n;
+    uint8_t tag = 0;
+    uint32_t n = 0;
     if (!get_tag(in, &tag))
         return false;
     if (tag < 0xc4 || tag > 0xc6)
@@ -130,8 +130,8 @@ bool wire_get_bin(struct wire_in *in, struct bytes *ret)
 
 bool wire_get_i64(struct wire_in *in, int64_t *ret)
 {
-    uint8_t tag;
-    uint64_t v;
+    uint8_t tag = 0;
+    uint64_t v = 0;
     if (!get_tag(in, &tag))
         return false;
     if (tag <= 0x7f) {
@@ -163,7 +163,7 @@ bool wire_get_i64(struct wire_in *in, int64_t *ret)
 
 bool wire_get_bool(struct wire_in *in, bool *ret)
 {
-    uint8_t tag;
+    uint8_t tag = 0;
     if (!get_tag(in, &tag))
         return false;
     if (tag != 0xc2 && tag != 0xc3)
@@ -183,8 +183,8 @@ static bool skip_bytes(struct wire_in *in, size_t n)
 /* What a tag is followed by: n bytes to pass over, or n objects. */
 static bool skip_head(struct wire_in *in, uint64_t *ret_objects)
 {
-    uint8_t tag;
-    uint64_t n;
+    uint8_t tag = 0;
+    uint64_t n = 0;
     *ret_objects = 0;
     if (!get_tag(in, &tag))
         return false;

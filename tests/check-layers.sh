@@ -21,14 +21,14 @@ only '#include [<"]sodium' 'common/seal\.c' 'sodium.h belongs to common/seal.c'
 only '#include [<"]msgpack' 'common/wire\.c' 'msgpack.h belongs to common/wire.c'
 only '#include [<"]nng/' 'agentd/listen\.c|client/conn\.c' 'nng belongs to agentd/listen.c and client/conn.c'
 only '#include [<"]jansson' 'client/cli_[a-z_]*\.[ch]' 'jansson belongs to the CLI'
-only '\b(fork|vfork|setresuid|setresgid|setgroups|execve|fexecve|execveat)[[:space:]]*\(' 'agentd/monitor\.c' \
-    'processes and users are changed in agentd/monitor.c alone'
+only '\b(fork|vfork|setresuid|setresgid|setgroups|execve|fexecve|execveat)[[:space:]]*\(' 'agentd/spawn\.c' \
+    'processes and users are changed in agentd/spawn.c alone'
 only '\b(system|popen|execvp?|execlp?|posix_spawnp?)[[:space:]]*\(' 'nowhere' 'nothing runs a command'
 lines=$(grep -rnE '#include "(agentd|client)/' --include='*.[ch]' common)
 [ -z "$lines" ] || { printf 'common reaches up:\n%s\n' "$lines"; bad=1; }
 lines=$(grep -rnE '#include "agentd/' --include='*.[ch]' client; grep -rnE '#include "client/' --include='*.[ch]' agentd)
 [ -z "$lines" ] || { printf 'client and agentd know each other:\n%s\n' "$lines"; bad=1; }
-lines=$(grep -rnE '#include "(common|client)/' client/cli_*.[ch] 2>/dev/null | grep -vE '"client/(cli[a-z_]*|slurmagent)\.h"|"common/(cleanup|str|err)\.h"')
+lines=$(grep -rnE '#include "(common|client)/' client/cli_*.[ch] 2>/dev/null | grep -vE '"client/(cli[a-z_]*\.(h|def)|slurmagent\.h)"|"common/(cleanup|str|err)\.h"')
 [ -z "$lines" ] || { printf 'the CLI uses slurmagent.h alone (and common/cleanup.h, str.h, err.h):\n%s\n' "$lines"; bad=1; }
 [ $bad = 0 ] && echo 'layers: ok'
 exit $bad

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* agentd.h: the broker as a whole: one pointer for each part, in the order they are started
+ *
+ * Everything here lives on the one loop thread; see README.md in this directory for the processes.
+ */
+#ifndef AGENTD_AGENTD_H
+#define AGENTD_AGENTD_H
+
+#include "agentd/conf.h"
+#include "common/seal.h"
+
+struct sd_event;
+
+struct agentd {
+    struct agentd_conf conf;
+    bool single_user;
+    struct sd_event *loop;
+    struct monlink *monitor; /* to the monitor */
+    struct authlink *auth;   /* to the auth processes */
+    struct table *table;
+    struct watch *watch;     /* to the watcher; writes table */
+    struct workers *workers;
+    struct sessions *sessions;
+    struct listen *listen;
+    uint8_t instance[SEAL_ID]; /* of this broker's memory */
+};
+
+/* The cluster's name: as configured, else as slurmctld said; "" while it is not known. */
+const char *agentd_cluster(const struct agentd *a);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Opening libslurm, its versions and its errors. */
+#include "agentd/cluster_slurm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "common/str.h"
+
+/* ---- what differs between versions of Slurm ---- */
+
+void cluster_slurm_free_conf(slurm_conf_t *conf)
+{
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(26, 5, 0)
+    slurm_free_conf(conf);
+#else
+    slurm_free_ctl_conf(conf);
+#endif
+}
+
+uint32_t cluster_slurm_submitted(const submit_response_msg_t *msg)
+{
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(26, 5, 0)
+    return msg->step_id.job_id;
+#else
+    return msg->job_id;
+#endif
+}
+
+const char *cluster_slurm_gres_prefix(void)
+{
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(23, 11, 0)
+    return "gres/";
+#else
+    return "gres:";
+#endif
+}
+
+const char *cluster_slurm_state_flag(unsigned bit, char buf[32])
+{
+    /* By number, as the names are not in every version's header. */
+    static const char *const words[] = {
+        [8] = "LAUNCH_FAILED",  [10] = "REQUEUED",  [11] = "REQUEUE_HOLD",
+        [12] = "SPECIAL_EXIT",  [13] = "RESIZING",  [14] = "CONFIGURING",
+        [15] = "COMPLETING",    [16] = "STOPPED",   [17] = "RECONFIG_FAIL",
+        [18] = "POWER_UP_NODE", [19] = "REVOKED",   [20] = "REQUEUE_FED",
+        [21] = "RESV_DEL_HOLD", [22] = "SIGNALING", [23] = "STAGE_OUT",
+        [24] = "EXPEDITING",
+    };
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(24, 11, 0)
+    if (bit == 9)
+        return "GETENV_FAILED";
+#else
+    if (bit == 9)
+        return NULL; /* the job is to be sent to slurmdbd once more */
+#endif
+    if (bit < ARRAY_LEN(words) && words[bit])
+        return words[bit];
+    snprintf(buf, 32, "UNKNOWN_FLAG_%u", bit);
+    return buf;
+}
+
+const char *cluster_version(void)
+{
+    static char text[24];
+    snprintf(text, sizeof text, "%d.%02d.%d", SLURM_VERSION_MAJOR(SLURM_VERSION_NUMBER),
+             SLURM_VERSION_MINOR(SLURM_VERSION_NUMBER), SLURM_VERSION_MICRO(SLURM_VERSION_NUMBER));
+    return text;
+}
+
+/* ---- errors ---- */
+
+enum fate {
+    FATE_DOWN,
+    FATE_LOST,
+    FATE_MUNGE,
+    FATE_BUSY,
+    FATE_LIMIT,
+    FATE_DENIED,
+    FATE_NOT_FOUND,
+    FATE_INVALID,
+    FATE_SLURM
+};
+
+static const struct row {
+    int number;
+    enum fate fate;
+    const char *option;
+} rows[] = {
+#define SLURM_ERR(number, fate, option) {number, FATE_##fate, option},
+#include "agentd/cluster_slurm_errors.def"
+#undef SLURM_ERR
+};
+
+static struct row find(int number)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (rows[i].number == number)
+            return rows[i];
+    /* The system's numbers, libslurm's own and its sockets': something broke on the way. */
+    bool way = number < 2000 || (number >= 5000 && number < 6000);
+    return (struct row){number, way ? FATE_LOST : FATE_SLURM, NULL};
+}
+
+static enum err_code code_of(enum fate fate, enum slurm_call call)
+{
+    switch (fate) {
+    case FATE_DOWN:
+        return ERR_SLURM_DOWN;
+    case FATE_LOST:
+        return call == SLURM_CALL_SUBMIT   ? ERR_IN_DOUBT
+               : call == SLURM_CALL_CHANGE ? ERR_TIMEOUT
+                                           : ERR_SLURM_DOWN;
+    case FATE_MUNGE:
+        return ERR_MUNGE;
+    case FATE_BUSY:
+        return ERR_BUSY;
+    case FATE_LIMIT:
+        return ERR_LIMIT;
+    case FATE_DENIED:
+        return ERR_DENIED;
+    case FATE_NOT_FOUND:
+        return ERR_NOT_FOUND;
+    case FATE_INVALID:
+        return ERR_INVALID;
+    case FATE_SLURM:
+        break;
+    }
+    return ERR_SLURM;
+}
+
+/* The value of an option that has one as text; NULL otherwise. */
+static const char *value_of(const struct sbatch *in, const char *option)
+{
+    const struct {
+        const char *name, *value;
+    } values[] = {
+        {"partition", in->partition},   {"account", in->account}, {"qos", in->qos},
+        {"constraint", in->constraint}, {"gres", in->gres},       {"array", in->array},
+        {"dependency", in->dependency},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        if (str_eq(values[i].name, option))
+            return values[i].value;
+    return NULL;
+}
+
+static bool said(const struct sbatch *in, const char *option)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } values[] = {
+        {"nodes", in->min_nodes},
+        {"ntasks", in->ntasks},
+        {"cpus-per-task", in->cpus_per_task},
+        {"time", in->time_limit_min},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        if (str_eq(values[i].name, option))
+            return values[i].value != SBATCH_UNSET;
+    return false;
+}
+
+/* "--partition=nosuch: " when the option was given; empty otherwise. */
+static void option_front(const struct sbatch *in, const char *option, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (!in || !option)
+        return;
+    const char *value = value_of(in, option);
+    if (value)
+        snprintf(out, size, "--%s=%.100s: ", option, value);
+    else if (str_eq(option, "mem") && in->mem_per_cpu_mb != SBATCH_UNSET)
+        snprintf(out, size, "--mem-per-cpu: ");
+    else if (said(in, option) || (str_eq(option, "mem") && in->mem_per_node_mb != SBATCH_UNSET))
+        snprintf(out, size, "--%s: ", option);
+}
+
+const char *cluster_slurm_text(int slurm_errno)
+{
+    const char *text = slurm_strerror(slurm_errno);
+    return text && *text ? text : "unknown error";
+}
+
+void cluster_slurm_begin(void)
+{
+    errno = 0;
+}
+
+int cluster_slurm_fail(enum slurm_call call, int rc, const char *what, const struct sbatch *in,
+                       struct err *err)
+{
+    /* Functions return -1 and errno, or the number itself. */
+    int number = errno ? errno : rc > 0 ? rc : 0;
+    struct row row = number ? find(number) : (struct row){0, FATE_LOST, NULL};
+    char front[160];
+    option_front(in, row.option, front, sizeof front);
+    err_set(err, code_of(row.fate, call), "%s%s%sSlurm: %s", str_or(what, ""), what ? ": " : "",
+            front, number ? cluster_slurm_text(number) : "the call failed without a reason");
+    if (!err->slurm_errno)
+        err->slurm_errno = number;
+    return -1;
+}
+
+/* ---- opening ---- */
+
+static int check_conf(const char *path, struct err *err)
+{
+    struct stat st;
+    AUTO(close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, errno == EACCES ? ERR_DENIED : ERR_NOT_FOUND,
+                         "Slurm's configuration %s", path);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return err_set(err, ERR_INVALID, "Slurm's configuration %s is not a regular file", path);
+    return 0;
+}
+
+int cluster_open(const char *slurm_conf, struct err *err)
+{
+    if (check_conf(slurm_conf, err) < 0)
+        return -1;
+    /* The second: libslurm cuts the list of an array's waiting tasks after 64 bytes otherwise. */
+    if (setenv("SLURM_CONF", slurm_conf, 1) < 0 || setenv("SLURM_BITSTR_LEN", "0", 1) < 0)
+        return err_errno(err, ERR_INTERNAL, "environment");
+    slurm_init(slurm_conf);
+    return 0;
+}
+
+void cluster_close(void)
+{
+    slurm_fini();
+}
+
+int cluster_about(struct cluster_about *out, struct err *err)
+{
+    slurm_conf_t *conf = NULL;
+    cluster_slurm_begin();
+    int rc = slurm_load_ctl_conf(0, &conf);
+    if (rc || !conf)
+        return cluster_slurm_fail(SLURM_CALL_READ, rc, NULL, NULL, err);
+    *out = (struct cluster_about){
+        .private_jobs = conf->private_data & PRIVATE_DATA_JOBS,
+        .min_job_age_s = conf->min_job_age,
+        .message_timeout_s = conf->msg_timeout,
+    };
+    str_copy(out->name, sizeof out->name, str_or(conf->cluster_name, ""));
+    cluster_slurm_free_conf(conf);
+    return 0;
+}

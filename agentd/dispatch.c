@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agentd/dispatch.h"
+
+#include <string.h>
+
+#include "agentd/listen.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/str.h"
+
+enum {
+    PLAIN_HEAD = 4, /* operation 2, zero 2 */
+    /* What a request may unpack to: a frame of the smallest strings grows by their pointers. */
+    CALL_ARENA = 64 << 20,
+};
+
+struct op_entry {
+    unsigned number;
+    const char *name;
+    size_t body_max;
+    const struct msg_type *request, *reply;
+    void (*run)(struct call *c);
+};
+
+static const struct op_entry table[] = {
+#define OP(id, name, number, body_max, request, reply, help)                                       \
+    {(number), name, (body_max), &request##_type, &reply##_type, op_##id},
+#include "common/ops.def"
+#undef OP
+};
+
+static const struct op_entry *find_op(unsigned number)
+{
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (table[i].number == number)
+            return &table[i];
+    return NULL;
+}
+
+static void call_free(struct call *c)
+{
+    c->user->calls--;
+    arena_done(&c->arena);
+    free((void *)c->body.p);
+    free(c);
+}
+
+static void log_call(const struct call *c, const struct err *err)
+{
+    long long ms = (long long)(clock_mono_ms() - c->started_ms);
+    if (err)
+        log_info("call uid=%u op=%s%s%s from=%s code=%s ms=%lld text=\"%s\"", c->user->uid,
+                 c->op->name, *c->what ? " " : "", c->what, listen_origin(c->lc),
+                 err_name(err->code), ms, err->text);
+    else if (*c->what)
+        log_info("call uid=%u op=%s %s from=%s code=OK ms=%lld", c->user->uid, c->op->name,
+                 c->what, listen_origin(c->lc), ms);
+}
+
+static void send_error(struct agentd *a, struct listen_call *lc, const uint8_t session[SEAL_ID],
+                       uint64_t counter, const struct err *err)
+{
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    if (!out) {
+        listen_drop(lc);
+        return;
+    }
+    msg_pack_error(err, out);
+    sessions_reply(a->sessions, lc, session, counter, err->code, wire_out_bytes(out));
+}
+
+static const struct op_entry *check(const struct agentd *a, const struct user *user,
+                                    struct bytes plain, struct err *err)
+{
+    if (plain.n < PLAIN_HEAD || plain.p[2] || plain.p[3]) {
+        err_set(err, ERR_PROTOCOL, "a request begins with 2 bytes of operation and 2 zero bytes");
+        return NULL;
+    }
+    unsigned number = (unsigned)plain.p[0] << 8 | plain.p[1];
+    const struct op_entry *op = find_op(number);
+    if (!op)
+        err_set(err, ERR_UNSUPPORTED, "this server has no operation %u", number);
+    else if (plain.n - PLAIN_HEAD > op->body_max)
+        err_set(err, ERR_LIMIT, "%s: a body of %zu bytes, at most %zu are allowed", op->name,
+                plain.n - PLAIN_HEAD, op->body_max);
+    else if (user->calls >= (size_t)a->conf.max_queued_per_user)
+        err_set(err, ERR_BUSY, "%zu requests of user %s are under way, as many as are allowed",
+                user->calls, user->name);
+    return err->code == ERR_NONE ? op : NULL;
+}
+
+void dispatch(struct agentd *a, struct listen_call *lc, struct user *user,
+              const uint8_t session[SEAL_ID], uint64_t counter, struct bytes plain)
+{
+    struct err err = {0};
+    const struct op_entry *op = check(a, user, plain, &err);
+    struct call *c = op ? calloc(1, sizeof *c) : NULL;
+    uint8_t *body = c ? malloc(plain.n) : NULL;
+    if (!body) {
+        free(c);
+        err_set(&err, ERR_BUSY, "no memory for another request");
+        log_info("call uid=%u from=%s code=%s text=\"%s\"", user->uid, listen_origin(lc),
+                 err_name(err.code), err.text);
+        send_error(a, lc, session, counter, &err);
+        return;
+    }
+    memcpy(body, plain.p + PLAIN_HEAD, plain.n - PLAIN_HEAD);
+    *c = (struct call){
+        .a = a,
+        .user = user,
+        .lc = lc,
+        .op = op,
+        .counter = counter,
+        .started_ms = clock_mono_ms(),
+        .body = {body, plain.n - PLAIN_HEAD},
+    };
+    arena_init(&c->arena, CALL_ARENA);
+    memcpy(c->session, session, SEAL_ID);
+    user->calls++;
+    op->run(c);
+}
+
+int call_unpack(struct call *c, void *body, struct err *err)
+{
+    return msg_unpack(c->op->request, c->body, &c->arena, MSG_STRICT, body, err);
+}
+
+void call_reply(struct call *c, const void *body)
+{
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    struct bytes packed = {NULL, 0};
+    if (out) {
+        msg_pack(c->op->reply, body, out);
+        packed = wire_out_bytes(out);
+    }
+    if (!packed.p) {
+        struct err err = {0};
+        err_set(&err, ERR_BUSY, "no memory for the reply");
+        call_fail(c, &err);
+        return;
+    }
+    call_reply_packed(c, packed);
+}
+
+void call_reply_packed(struct call *c, struct bytes body)
+{
+    log_call(c, NULL);
+    sessions_reply(c->a->sessions, c->lc, c->session, c->counter, ERR_NONE, body);
+    call_free(c);
+}
+
+void call_fail(struct call *c, const struct err *err)
+{
+    log_call(c, err);
+    send_error(c->a, c->lc, c->session, c->counter, err);
+    call_free(c);
+}
+
+void call_about(struct call *c, const char *what)
+{
+    str_copy(c->what, sizeof c->what, what);
+}

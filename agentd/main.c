@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* main.c: the broker: arguments, start and stop order, and nothing else
+ *
+ * Started by the monitor (slurm-agentd) as its own user without capabilities, with the monitor's
+ * socket as descriptor 3.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "agentd/agentd.h"
+#include "agentd/authlink.h"
+#include "agentd/listen.h"
+#include "agentd/monlink.h"
+#include "agentd/session.h"
+#include "agentd/table.h"
+#include "agentd/watch.h"
+#include "agentd/worker.h"
+
+enum { EXIT_UNUSABLE = 2 }; /* tells the monitor that starting again would not help */
+
+const char *agentd_cluster(const struct agentd *a)
+{
+    return *a->conf.cluster ? a->conf.cluster : watch_cluster(a->watch);
+}
+
+static void close_both(int fds[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+static void on_monitor(void *arg, const struct monitor_event *ev, int fds[2])
+{
+    struct agentd *a = arg;
+    switch (ev->say) {
+    case SAY_AUTH:
+        if (fds[0] >= 0)
+            authlink_attach(a->auth, ev->process, fds[0]);
+        return;
+    case SAY_WATCHER:
+        if (fds[0] >= 0 && fds[1] >= 0)
+            watch_attach(a->watch, ev->process, fds[0], fds[1]);
+        return;
+    case SAY_SPAWNED:
+        if (fds[0] >= 0 && fds[1] >= 0)
+            workers_spawned(a->workers, ev, fds[0], fds[1]);
+        return;
+    case SAY_REFUSED:
+        workers_refused(a->workers, ev);
+        break;
+    case SAY_ENDED:
+        if (ev->role == ROLE_WATCH)
+            watch_ended(a->watch, ev->process);
+        else if (ev->role == 0)
+            authlink_ended(a->auth, ev->process);
+        else
+            workers_ended(a->workers, ev);
+        break;
+    default:
+        log_warning("the monitor says %u, which this broker does not know", ev->say);
+    }
+    close_both(fds);
+}
+
+static void on_frame(void *arg, struct listen_call *call, struct bytes frame)
+{
+    struct agentd *a = arg;
+    sessions_frame(a->sessions, call, frame);
+}
+
+static void ready(void *arg)
+{
+    const struct agentd *a = arg;
+    struct watch_status w;
+    watch_status(a->watch, &w);
+    log_notice("ready: cluster %s, slurmctld %s", *agentd_cluster(a) ? agentd_cluster(a) : "unknown",
+               w.down ? "does not answer" : "answers");
+    sd_notify(0, "READY=1");
+}
+
+static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+    (void)si;
+    (void)arg;
+    log_notice("stopping");
+    sd_notify(0, "STOPPING=1");
+    return sd_event_exit(sd_event_source_get_event(s), 0);
+}
+
+static int on_hup(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+    (void)s;
+    (void)si;
+    (void)arg;
+    log_notice("settings are read at the start: restart slurm-agentd to have new ones");
+    return 0;
+}
+
+/* Blocked before the first nng call: its threads inherit the mask, so signals reach the loop. */
+static int setup_signals(struct agentd *a, struct err *err)
+{
+    sigset_t all;
+    sigemptyset(&all);
+    sigaddset(&all, SIGTERM);
+    sigaddset(&all, SIGINT);
+    sigaddset(&all, SIGHUP);
+    sigaddset(&all, SIGPIPE);
+    if (sigprocmask(SIG_BLOCK, &all, NULL) < 0 ||
+        sd_event_add_signal(a->loop, NULL, SIGTERM, on_signal, NULL) < 0 ||
+        sd_event_add_signal(a->loop, NULL, SIGINT, on_signal, NULL) < 0 ||
+        sd_event_add_signal(a->loop, NULL, SIGHUP, on_hup, NULL) < 0)
+        return err_set(err, ERR_INTERNAL, "cannot take signals");
+    return 0;
+}
+
+/* A connection is a descriptor; the soft limit of a service is often 1,024. */
+static void raise_descriptors(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+static int start(struct agentd *a, struct err *err)
+{
+    if (sd_event_new(&a->loop) < 0)
+        return err_set(err, ERR_INTERNAL, "cannot make an event loop");
+    if (setup_signals(a, err) < 0 || seal_setup(err) < 0)
+        return -1;
+    seal_random(a->instance, sizeof a->instance);
+    raise_descriptors();
+    if (!(a->table = table_new((size_t)a->conf.max_jobs)))
+        return err_set(err, ERR_INTERNAL, "no memory");
+    if (!(a->monitor = monlink_new(a->loop, MONITOR_FD, on_monitor, a, err)) ||
+        !(a->auth = authlink_new(a, err)) || !(a->watch = watch_new(a, err)) ||
+        !(a->workers = workers_new(a, err)) || !(a->sessions = sessions_new(a, err)) ||
+        !(a->listen = listen_new(a->loop, &a->conf, on_frame, a, err)))
+        return -1;
+    watch_on_first(a->watch, ready, a);
+    return 0;
+}
+
+/* Those who hold calls go first: their callbacks still find the rest, the listener last of all. */
+static void stop(struct agentd *a)
+{
+    watch_stop(a->watch); /* the queries it lets go may ask a worker */
+    workers_free(a->workers);
+    watch_free(a->watch);
+    authlink_free(a->auth);
+    sessions_free(a->sessions);
+    listen_free(a->listen);
+    monlink_free(a->monitor);
+    table_free(a->table);
+    sd_event_unref(a->loop);
+}
+
+static const char *parse_arguments(int argc, char **argv, struct agentd *a)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"single-user", no_argument, NULL, 's'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *path = NULL;
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == '?')
+            exit(EXIT_UNUSABLE);
+        if (c == 'c')
+            path = optarg;
+        else
+            a->single_user = true;
+    }
+    return path;
+}
+
+int main(int argc, char **argv)
+{
+    struct agentd a = {0};
+    AUTO(arena_done) struct arena arena = {0};
+    struct err err = {0};
+    const char *path = parse_arguments(argc, argv, &a);
+    log_setup("agent-broker", LOG_LEVEL_INFO);
+    if (agentd_conf_load(path, &arena, &a.conf, &err) < 0) {
+        log_err("%s", err.text);
+        return EXIT_UNUSABLE;
+    }
+    log_setup("agent-broker", agentd_conf_log_level(&a.conf));
+    if (start(&a, &err) < 0) {
+        log_err("%s", err.text);
+        return EXIT_UNUSABLE;
+    }
+    int status = sd_event_loop(a.loop);
+    stop(&a);
+    return status < 0 ? EXIT_FAILURE : status;
+}

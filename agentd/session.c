@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agentd/session.h"
+
+#include <string.h>
+
+#include <systemd/sd-event.h>
+
+#include "agentd/authlink.h"
+#include "agentd/dispatch.h"
+#include "agentd/limit.h"
+#include "agentd/listen.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/str.h"
+
+enum {
+    SESSION_BUCKETS = 16384, /* a power of two */
+    USER_BUCKETS = 1024,
+    PLAIN_HEAD = 4,
+};
+
+struct session {
+    struct session *next; /* in its bucket */
+    struct user *user;
+    struct seal seal;
+    int64_t ends;      /* Unix seconds */
+    int64_t ends_mono; /* the same for a clock that is set back */
+    char munge_host[64];
+};
+
+struct sessions {
+    struct agentd *a;
+    sd_event_source *tick;
+    struct limit *hello_limit;
+    struct session *buckets[SESSION_BUCKETS];
+    struct user *users[USER_BUCKETS];
+    size_t count;
+    size_t sweep_at; /* bucket the next sweep begins at */
+    uint8_t *plain;  /* one opened request at a time */
+    size_t plain_size;
+};
+
+/* ---- refusals: the only answers that are not sealed ---- */
+
+static void refuse(struct listen_call *lc, const uint8_t *session, const struct err *err)
+{
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    if (!out) {
+        listen_drop(lc);
+        return;
+    }
+    msg_pack_error(err, out);
+    struct bytes body = wire_out_bytes(out);
+    uint8_t *frame = body.p ? listen_reply(lc, SEAL_HEADER + body.n) : NULL;
+    if (!frame) {
+        listen_drop(lc);
+        return;
+    }
+    struct seal_header h = {.kind = SEAL_REFUSED};
+    if (session)
+        memcpy(h.session, session, SEAL_ID);
+    seal_put_header(frame, &h);
+    memcpy(frame + SEAL_HEADER, body.p, body.n);
+    listen_send(lc);
+}
+
+/* ---- users ---- */
+
+static struct user *user_get(struct sessions *s, uint32_t uid)
+{
+    struct user **at = &s->users[uid % USER_BUCKETS];
+    for (struct user *u = *at; u; u = u->next)
+        if (u->uid == uid)
+            return u;
+    struct user *u = calloc(1, sizeof *u);
+    if (!u)
+        return NULL;
+    u->uid = uid;
+    u->next = *at;
+    *at = u;
+    return u;
+}
+
+static void user_sweep(struct user **at)
+{
+    while (*at) {
+        struct user *u = *at;
+        if (u->sessions || u->calls) {
+            at = &u->next;
+            continue;
+        }
+        *at = u->next;
+        free(u);
+    }
+}
+
+/* ---- sessions ---- */
+
+static struct session **bucket(struct sessions *s, const uint8_t id[SEAL_ID])
+{
+    uint64_t h; /* ids are random: their first bytes are as good as a hash */
+    memcpy(&h, id, sizeof h);
+    return &s->buckets[h % SESSION_BUCKETS];
+}
+
+static bool over(const struct session *e)
+{
+    return clock_now() >= e->ends || clock_mono_ms() >= e->ends_mono;
+}
+
+/* Also a session that has ended, while replies may still be owed. */
+static struct session *find_any(const struct sessions *s, const uint8_t id[SEAL_ID])
+{
+    struct session *e = *bucket((struct sessions *)s, id);
+    while (e && memcmp(e->seal.session, id, SEAL_ID) != 0)
+        e = e->next;
+    return e;
+}
+
+static struct session *find(const struct sessions *s, const uint8_t id[SEAL_ID])
+{
+    struct session *e = find_any(s, id);
+    return e && !over(e) ? e : NULL;
+}
+
+/* The longest a request can be under way: the client must not be told that its session has ended
+ * instead of what became of its submit, for then it would submit again. */
+static int64_t owed_ms(const struct sessions *s)
+{
+    const struct agentd_conf *c = &s->a->conf;
+    return (2 * c->call_deadline_s + 2 * c->file_deadline_s + 10) * 1000;
+}
+
+static void session_end(struct sessions *s, struct session *e)
+{
+    e->user->sessions--;
+    s->count--;
+    seal_done(&e->seal);
+    free(e);
+}
+
+static void sweep_bucket(struct sessions *s, size_t i, bool all)
+{
+    struct session **at = &s->buckets[i];
+    while (*at) {
+        struct session *e = *at;
+        if (!all && clock_mono_ms() < e->ends_mono + owed_ms(s)) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        session_end(s, e);
+    }
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
+{
+    struct sessions *s = arg;
+    for (size_t n = 0; n < SESSION_BUCKETS / 8; n++) {
+        sweep_bucket(s, s->sweep_at, false);
+        s->sweep_at = (s->sweep_at + 1) % SESSION_BUCKETS;
+    }
+    for (size_t i = 0; i < USER_BUCKETS; i++)
+        user_sweep(&s->users[i]);
+    sd_event_source_set_time(source, usec + 1000000);
+    return 0;
+}
+
+struct sessions *sessions_new(struct agentd *a, struct err *err)
+{
+    struct sessions *s = calloc(1, sizeof *s);
+    if (!s) {
+        err_set(err, ERR_INTERNAL, "no memory");
+        return NULL;
+    }
+    s->a = a;
+    s->plain_size = WIRE_MAX_FRAME;
+    s->plain = malloc(s->plain_size);
+    s->hello_limit = limit_new(a->conf.hello_rate, a->conf.hello_rate_per_address);
+    uint64_t now;
+    sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
+    if (!s->plain || !s->hello_limit ||
+        sd_event_add_time(a->loop, &s->tick, CLOCK_MONOTONIC, now + 1000000, 100000, on_tick, s) <
+            0) {
+        err_set(err, ERR_INTERNAL, "no memory");
+        sessions_free(s);
+        return NULL;
+    }
+    sd_event_source_set_enabled(s->tick, SD_EVENT_ON);
+    return s;
+}
+
+void sessions_free(struct sessions *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < SESSION_BUCKETS; i++)
+        sweep_bucket(s, i, true);
+    for (size_t i = 0; i < USER_BUCKETS; i++)
+        user_sweep(&s->users[i]);
+    sd_event_source_disable_unref(s->tick);
+    limit_free(s->hello_limit);
+    free(s->plain);
+    free(s);
+}
+
+size_t sessions_count(const struct sessions *s)
+{
+    return s->count;
+}
+
+/* ---- HELLO ---- */
+
+/* A HELLO while auth has it. */
+struct hello_call {
+    struct sessions *s;
+    struct listen_call *lc;
+    struct auth_request req;
+    uint8_t secret[SEAL_KEY];
+};
+
+static void hello_free(struct hello_call *hc)
+{
+    if (hc)
+        seal_forget(hc->secret, sizeof hc->secret);
+    free(hc);
+}
+CLEANUP_FN(struct hello_call, hello_free)
+
+static int session_add(struct sessions *s, const struct hello_call *hc,
+                       const struct auth_reply *r, struct err *err)
+{
+    struct user *u = user_get(s, r->uid);
+    if (!u)
+        return err_set(err, ERR_BUSY, "no memory for another session");
+    if (u->sessions >= (size_t)s->a->conf.max_sessions_per_user)
+        return err_set(err, ERR_LIMIT, "user %s has %zu sessions open, as many as are allowed",
+                       r->user, u->sessions);
+    struct session *e = calloc(1, sizeof *e);
+    if (!e)
+        return err_set(err, ERR_BUSY, "no memory for another session");
+    uint8_t hello_hash[SEAL_HASH], welcome_hash[SEAL_HASH];
+    seal_hash(hc->req.cred, hc->req.cred_size, hello_hash);
+    seal_hash(r->welcome, r->welcome_size, welcome_hash);
+    if (seal_init(&e->seal, SEAL_SERVER, hc->req.session, hc->req.server_key, hc->secret,
+                  r->client_key, hello_hash, welcome_hash, err) < 0) {
+        free(e);
+        return -1;
+    }
+    e->user = u;
+    e->ends = clock_now() + hc->req.lifetime_s;
+    e->ends_mono = clock_mono_ms() + (int64_t)hc->req.lifetime_s * 1000;
+    str_copy(e->munge_host, sizeof e->munge_host, r->address);
+    str_copy(u->name, sizeof u->name, r->user);
+    u->gid = r->gid;
+    u->sessions++;
+    s->count++;
+    struct session **at = bucket(s, hc->req.session);
+    e->next = *at;
+    *at = e;
+    return 0;
+}
+
+static void on_auth(void *arg, const struct auth_reply *reply, const struct err *auth_err)
+{
+    AUTO(hello_free) struct hello_call *hc = arg;
+    struct err err = *auth_err;
+    const char *origin = listen_origin(hc->lc);
+    if (reply && (reply->welcome_size == 0 || reply->welcome_size > CRED_MAX))
+        err_set(&err, ERR_INTERNAL, "auth gave no WELCOME");
+    if (err.code == ERR_NONE)
+        session_add(hc->s, hc, reply, &err);
+    uint8_t *frame = NULL;
+    if (err.code == ERR_NONE) {
+        frame = listen_reply(hc->lc, SEAL_HEADER + reply->welcome_size);
+        if (!frame)
+            err_set(&err, ERR_BUSY, "no memory");
+    }
+    if (err.code != ERR_NONE) {
+        log_notice("hello from=%s code=%s text=\"%s\"", origin, err_name(err.code), err.text);
+        refuse(hc->lc, NULL, &err);
+        return;
+    }
+    log_info("session uid=%u user=%s from=%s sessions=%zu", reply->uid, reply->user, origin,
+             hc->s->count);
+    struct seal_header h = {.kind = SEAL_WELCOME};
+    memcpy(h.session, hc->req.session, SEAL_ID);
+    seal_put_header(frame, &h);
+    memcpy(frame + SEAL_HEADER, reply->welcome, reply->welcome_size);
+    listen_welcome(hc->lc);
+    listen_send(hc->lc);
+}
+
+static int hello_check(struct sessions *s, struct listen_call *lc, struct bytes cred,
+                       struct err *err)
+{
+    if (cred.n == 0 || cred.n > CRED_MAX)
+        return err_set(err, ERR_PROTOCOL, "a HELLO of %zu bytes: 1 to %d are allowed", cred.n,
+                       CRED_MAX);
+    if (s->count >= (size_t)s->a->conf.max_sessions)
+        return err_set(err, ERR_BUSY, "the server has %zu sessions open, as many as it may",
+                       s->count);
+    if (!limit_take(s->hello_limit, listen_origin(lc), clock_mono_ms())) {
+        err->retry_after_ms = 1000;
+        return err_set(err, ERR_BUSY, "too many clients are saying HELLO at once");
+    }
+    return 0;
+}
+
+static void hello(struct sessions *s, struct listen_call *lc, struct bytes cred)
+{
+    struct err err = {0};
+    if (hello_check(s, lc, cred, &err) < 0) {
+        refuse(lc, NULL, &err);
+        return;
+    }
+    AUTO(hello_free) struct hello_call *hc = calloc(1, sizeof *hc);
+    if (!hc) {
+        listen_drop(lc);
+        return;
+    }
+    hc->s = s;
+    hc->lc = lc;
+    seal_random(hc->req.session, SEAL_ID);
+    seal_keypair(hc->req.server_key, hc->secret);
+    memcpy(hc->req.instance, s->a->instance, SEAL_ID);
+    str_copy(hc->req.cluster, sizeof hc->req.cluster, agentd_cluster(s->a));
+    hc->req.lifetime_s = (uint32_t)s->a->conf.session_s;
+    hc->req.cred_size = (uint32_t)cred.n;
+    memcpy(hc->req.cred, cred.p, cred.n);
+    if (authlink_ask(s->a->auth, &hc->req, on_auth, hc, &err) < 0) {
+        refuse(lc, NULL, &err);
+        return;
+    }
+    (void)TAKE(hc);
+}
+
+/* ---- sealed requests ---- */
+
+static void sealed(struct sessions *s, struct listen_call *lc, const struct seal_header *h,
+                   struct bytes frame)
+{
+    struct err err = {0};
+    uint64_t counter;
+    struct session *e = find(s, h->session);
+    if (!e) {
+        err_set(&err, ERR_SESSION, "the session has ended");
+        refuse(lc, h->session, &err);
+        return;
+    }
+    if (frame.n < SEAL_OVERHEAD || frame.n - SEAL_OVERHEAD > s->plain_size) {
+        err_set(&err, ERR_PROTOCOL, "a sealed frame of %zu bytes", frame.n);
+        refuse(lc, h->session, &err);
+        return;
+    }
+    if (seal_open_request(&e->seal, frame, s->plain, &counter, &err) < 0) {
+        refuse(lc, h->session, &err);
+        return;
+    }
+    listen_welcome(lc);
+    struct bytes plain = {s->plain, frame.n - SEAL_OVERHEAD};
+    dispatch(s->a, lc, e->user, h->session, counter, plain);
+}
+
+void sessions_frame(struct sessions *s, struct listen_call *lc, struct bytes frame)
+{
+    struct err err = {0};
+    struct seal_header h;
+    struct bytes payload;
+    if (seal_get_header(frame, &h, &payload, &err) < 0) {
+        refuse(lc, NULL, &err);
+        return;
+    }
+    switch (h.kind) {
+    case SEAL_HELLO:
+        hello(s, lc, payload);
+        return;
+    case SEAL_SEALED:
+        sealed(s, lc, &h, frame);
+        return;
+    default:
+        err_set(&err, ERR_PROTOCOL, "a server takes HELLO and SEALED frames alone");
+        refuse(lc, NULL, &err);
+    }
+}
+
+void sessions_end(struct sessions *s, const uint8_t id[SEAL_ID])
+{
+    struct session **at = bucket(s, id);
+    while (*at && memcmp((*at)->seal.session, id, SEAL_ID) != 0)
+        at = &(*at)->next;
+    struct session *e = *at;
+    if (!e)
+        return;
+    *at = e->next;
+    session_end(s, e);
+}
+
+bool sessions_info(const struct sessions *s, const uint8_t id[SEAL_ID], struct session_info *out)
+{
+    const struct session *e = find_any(s, id);
+    if (!e)
+        return false;
+    out->ends = e->ends;
+    str_copy(out->munge_host, sizeof out->munge_host, e->munge_host);
+    return true;
+}
+
+void sessions_reply(struct sessions *s, struct listen_call *lc, const uint8_t id[SEAL_ID],
+                    uint64_t counter, enum err_code code, struct bytes body)
+{
+    struct err err = {0};
+    struct session *e = find_any(s, id);
+    if (!e) { /* its user ended it */
+        listen_drop(lc);
+        return;
+    }
+    size_t plain_size = PLAIN_HEAD + body.n;
+    if (plain_size > s->plain_size) {
+        uint8_t *bigger = realloc(s->plain, plain_size);
+        if (!bigger) {
+            listen_drop(lc);
+            return;
+        }
+        s->plain = bigger;
+        s->plain_size = plain_size;
+    }
+    s->plain[0] = (uint8_t)(code >> 8);
+    s->plain[1] = (uint8_t)code;
+    s->plain[2] = s->plain[3] = 0;
+    if (body.n)
+        memcpy(s->plain + PLAIN_HEAD, body.p, body.n);
+    uint8_t *frame = listen_reply(lc, plain_size + SEAL_OVERHEAD);
+    if (!frame || seal_reply(&e->seal, counter, (struct bytes){s->plain, plain_size}, frame,
+                             &err) < 0) {
+        listen_drop(lc);
+        return;
+    }
+    listen_send(lc);
+}

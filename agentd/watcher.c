@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agentd/watcher.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agentd/chan.h"
+#include "agentd/watch_diff.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+enum {
+    FRAME_JOBS = 1000,       /* jobs in one report */
+    FRAME_BYTES = 1 << 20,   /* and their size */
+    FRAME_GONE = 50000,      /* gone ids in one report */
+    ONE_BY_ONE = 20,         /* more jobs asked for than this: one load of all is cheaper */
+    ABOUT_MS = 60000,        /* how old the cluster's settings may be */
+    INTERVAL_MAX_MS = 60000, /* the longest stretch, whatever loading takes */
+};
+
+/* The report being put together; jobs are packed behind one another in bytes. */
+struct frame {
+    struct watch_report head;
+    uint8_t *bytes;
+    size_t used, size;
+    size_t ends[FRAME_JOBS];
+    size_t n;
+    int64_t *gone;
+    size_t n_gone;
+};
+
+struct watcher {
+    const struct agentd_conf *conf;
+    const struct watcher_source *source;
+    int fd;
+    struct watch_diff *diff;
+    struct wire_out *job, *report; /* scratch */
+    struct frame frame;
+    struct stat slurm_conf; /* as it was when libslurm read it */
+    bool opened, sent_full;
+    bool broken; /* the broker's end, or memory: start anew */
+    int64_t update_time;
+    struct cluster_about about;
+    int64_t about_ms; /* when it was asked; 0: not since slurmctld came back */
+    int64_t seq;      /* highest command taken */
+    int64_t load_ms;  /* how long the last whole load took */
+    int64_t next_ms;
+};
+
+int64_t watcher_interval_ms(int64_t poll_ms, int64_t min_job_age_s, int64_t load_ms)
+{
+    int64_t t = poll_ms > load_ms * 20 ? poll_ms : load_ms * 20;
+    if (t > INTERVAL_MAX_MS && poll_ms < INTERVAL_MAX_MS)
+        t = INTERVAL_MAX_MS;
+    if (min_job_age_s > 0 && t > min_job_age_s * 500)
+        t = min_job_age_s * 500;
+    return t;
+}
+
+/* ---- reports ---- */
+
+static void send_frame(struct watcher *w, bool last)
+{
+    struct frame *f = &w->frame;
+    struct bytes jobs[FRAME_JOBS];
+    struct chan_head head = {0};
+    struct err err = {0};
+    size_t begin = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        jobs[i] = (struct bytes){f->bytes + begin, f->ends[i] - begin};
+        begin = f->ends[i];
+    }
+    f->head.jobs = (struct raws){jobs, f->n};
+    f->head.gone = (struct ints){f->gone, f->n_gone};
+    f->head.last = last;
+    wire_out_clear(w->report);
+    msg_pack(&watch_report_type, &f->head, w->report);
+    struct bytes b = wire_out_bytes(w->report);
+    if (!w->broken && (!b.p || chan_write(w->fd, &head, b, &err) < 0)) {
+        log_err("cannot report to the broker: %s", b.p ? err.text : "no memory");
+        w->broken = true;
+    }
+    f->head.full = false; /* it begins a table, once */
+    f->n = f->used = f->n_gone = 0;
+}
+
+static void begin_report(struct watcher *w, int64_t as_of)
+{
+    struct frame *f = &w->frame;
+    f->n = f->used = f->n_gone = 0;
+    f->head = (struct watch_report){
+        .seq = w->seq,
+        .as_of = as_of,
+        .interval_ms = watcher_interval_ms(w->conf->poll_ms, w->about.min_job_age_s, w->load_ms),
+    };
+    if (w->about_ms) {
+        f->head.cluster = w->about.name;
+        f->head.slurm_version = cluster_version();
+        f->head.private_jobs = w->about.private_jobs;
+    }
+}
+
+static void report_failure(struct watcher *w, const struct err *why)
+{
+    begin_report(w, 0);
+    w->frame.head.code = why->code;
+    w->frame.head.error = why->text;
+    send_frame(w, true);
+    /* It may come back with another configuration; ask for everything then. */
+    w->about_ms = 0;
+    w->update_time = 0;
+}
+
+static void add_job(struct watcher *w, struct bytes packed)
+{
+    struct frame *f = &w->frame;
+    if (f->n == FRAME_JOBS || (f->n && f->used + packed.n > FRAME_BYTES))
+        send_frame(w, false);
+    if (f->size - f->used < packed.n) {
+        size_t size = f->used + packed.n > FRAME_BYTES ? f->used + packed.n : FRAME_BYTES;
+        uint8_t *bytes = realloc(f->bytes, size);
+        if (!bytes) {
+            w->broken = true;
+            return;
+        }
+        f->bytes = bytes;
+        f->size = size;
+    }
+    memcpy(f->bytes + f->used, packed.p, packed.n);
+    f->used += packed.n;
+    f->ends[f->n++] = f->used;
+}
+
+static void add_gone(void *arg, uint32_t job_id)
+{
+    struct watcher *w = arg;
+    if (w->frame.n_gone == FRAME_GONE)
+        send_frame(w, false);
+    w->frame.gone[w->frame.n_gone++] = job_id;
+}
+
+static int see_job(void *arg, const struct job *j)
+{
+    struct watcher *w = arg;
+    wire_out_clear(w->job);
+    msg_pack(&job_type, j, w->job);
+    struct bytes packed = wire_out_bytes(w->job);
+    int rc = packed.p ? watch_diff_see(w->diff, (uint32_t)j->job_id, packed) : -1;
+    if (rc < 0)
+        w->broken = true; /* a report with holes would be a lie */
+    else if (rc > 0)
+        add_job(w, packed);
+    return w->broken ? -1 : 0;
+}
+
+/* ---- loads ---- */
+
+/* The cluster's settings, when they are not known or old. */
+static int learn_about(struct watcher *w, struct err *err)
+{
+    int64_t now = clock_mono_ms();
+    if (w->about_ms && now - w->about_ms < ABOUT_MS)
+        return 0;
+    struct cluster_about about;
+    if (w->source->about(&about, err) < 0)
+        return -1;
+    w->about = about;
+    w->about_ms = now;
+    return 0;
+}
+
+static int ready(struct watcher *w, struct err *err)
+{
+    if (!w->opened) {
+        /* Looked at first: a change while libslurm reads it is then noticed later. */
+        if (stat(w->conf->slurm_conf, &w->slurm_conf) < 0)
+            memset(&w->slurm_conf, 0, sizeof w->slurm_conf);
+        if (w->source->open(w->conf->slurm_conf, err) < 0)
+            return -1;
+        w->opened = true;
+    }
+    return learn_about(w, err);
+}
+
+static void load_changes(struct watcher *w)
+{
+    struct err err = {0};
+    int64_t begin = clock_mono_ms(), as_of = clock_now();
+    if (ready(w, &err) < 0) {
+        report_failure(w, &err);
+        return;
+    }
+    begin_report(w, as_of);
+    w->frame.head.full = !w->sent_full;
+    watch_diff_begin(w->diff);
+    int rc = w->source->load_jobs(&w->update_time, see_job, w, &err);
+    if (rc < 0) {
+        report_failure(w, &err);
+        return;
+    }
+    if (w->broken)
+        return;
+    if (rc == 0) {
+        watch_diff_end(w->diff, add_gone, w);
+        w->load_ms = clock_mono_ms() - begin;
+        w->sent_full = true;
+    }
+    send_frame(w, true);
+}
+
+static void load_these(struct watcher *w, const uint32_t *ids, size_t n)
+{
+    struct err err = {0};
+    int64_t as_of = clock_now();
+    if (ready(w, &err) < 0) {
+        report_failure(w, &err);
+        return;
+    }
+    begin_report(w, as_of);
+    for (size_t i = 0; i < n && !w->broken; i++) {
+        if (w->source->load_job(ids[i], see_job, w, &err) == 0)
+            continue;
+        if (err.code != ERR_NOT_FOUND) {
+            report_failure(w, &err);
+            return;
+        }
+        err = (struct err){0};
+        watch_diff_forget(w->diff, ids[i]);
+        add_gone(w, ids[i]);
+    }
+    if (!w->broken)
+        send_frame(w, true);
+}
+
+/* ---- commands ---- */
+
+struct commands {
+    bool all; /* load what has changed */
+    uint32_t ids[ONE_BY_ONE];
+    size_t n;
+};
+
+static void take(struct commands *c, uint32_t job_id)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->ids[i] == job_id)
+            return;
+    if (job_id == 0 || c->n == ONE_BY_ONE)
+        c->all = true;
+    else
+        c->ids[c->n++] = job_id;
+}
+
+/* 1: one more command taken; 0: the broker has gone; -1: it talks nonsense. */
+static int read_command(struct watcher *w, struct commands *c)
+{
+    struct err err = {0};
+    struct chan_head head;
+    struct watch_command cmd;
+    AUTO(arena_done) struct arena arena = {0};
+    AUTO(free) uint8_t *body = NULL;
+    int rc = chan_read(w->fd, &head, &body, &err);
+    if (rc == 1) {
+        struct bytes b = {body, head.size};
+        rc = msg_unpack(&watch_command_type, b, &arena, MSG_STRICT, &cmd, &err) < 0 ? -1 : 1;
+    }
+    if (rc == 1) {
+        if (cmd.seq > w->seq)
+            w->seq = cmd.seq;
+        take(c, (uint32_t)cmd.job_id);
+    } else if (rc < 0) {
+        log_err("a command from the broker: %s", err.text);
+    }
+    return rc;
+}
+
+/* Takes all commands that are there, and waits at most until due_ms for the first. */
+static int read_commands(struct watcher *w, int64_t due_ms, struct commands *c)
+{
+    for (;;) {
+        struct pollfd p = {.fd = w->fd, .events = POLLIN};
+        int64_t left = due_ms - clock_mono_ms();
+        int timeout = c->all || c->n || left < 0 ? 0 : (int)left + 1;
+        int rc = poll(&p, 1, timeout);
+        if (rc < 0 && errno == EINTR)
+            continue;
+        if (rc <= 0)
+            return rc < 0 ? -1 : 1;
+        rc = read_command(w, c);
+        if (rc != 1)
+            return rc;
+    }
+}
+
+/* ---- the process ---- */
+
+/* libslurm read it once and for all. */
+static bool conf_changed(const struct watcher *w)
+{
+    struct stat now;
+    const struct stat *then = &w->slurm_conf;
+    if (!w->opened || stat(w->conf->slurm_conf, &now) < 0)
+        return false;
+    return now.st_mtim.tv_sec != then->st_mtim.tv_sec ||
+           now.st_mtim.tv_nsec != then->st_mtim.tv_nsec || now.st_ino != then->st_ino ||
+           now.st_size != then->st_size;
+}
+
+static void load_and_plan(struct watcher *w)
+{
+    int64_t begin = clock_mono_ms();
+    load_changes(w);
+    w->next_ms = begin + watcher_interval_ms(w->conf->poll_ms, w->about.min_job_age_s, w->load_ms);
+}
+
+static int loop(struct watcher *w)
+{
+    while (!w->broken) {
+        struct commands c = {0};
+        int rc = read_commands(w, w->next_ms, &c);
+        if (rc <= 0)
+            return rc < 0 ? 1 : 0;
+        if (conf_changed(w)) {
+            log_notice("%s has changed: starting anew", w->conf->slurm_conf);
+            return 1;
+        }
+        if (c.n && !c.all)
+            load_these(w, c.ids, c.n);
+        if (!w->broken && (c.all || clock_mono_ms() >= w->next_ms))
+            load_and_plan(w);
+    }
+    return 1;
+}
+
+int watcher_run(const struct agentd_conf *conf, const struct watcher_source *source, int fd)
+{
+    AUTO(watch_diff_free) struct watch_diff *diff = watch_diff_new();
+    AUTO(wire_out_free) struct wire_out *job = wire_out_new();
+    AUTO(wire_out_free) struct wire_out *report = wire_out_new();
+    AUTO(free) int64_t *gone = calloc(FRAME_GONE, sizeof *gone);
+    AUTO(free) struct watcher *w = calloc(1, sizeof *w);
+    if (!diff || !job || !report || !gone || !w) {
+        log_err("no memory");
+        return 1;
+    }
+    *w = (struct watcher){
+        .conf = conf,
+        .source = source,
+        .fd = fd,
+        .diff = diff,
+        .job = job,
+        .report = report,
+        .frame.gone = gone,
+    };
+    int rc = loop(w);
+    free(w->frame.bytes);
+    return rc;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* worker.h: the broker's handle on worker processes: one for each user and role, started on demand
+ *
+ * A worker does one request at a time; the others of its user wait.  A request has a deadline from
+ * when it is sent; past it the worker is killed.  Belongs to the loop.
+ */
+#ifndef AGENTD_WORKER_H
+#define AGENTD_WORKER_H
+
+#include "agentd/monitor_proto.h"
+#include "common/msg.h"
+
+struct agentd;
+struct workers;
+
+/* What became of a request. */
+struct worker_answer {
+    bool sent;         /* it had been handed to the worker: what it asked for may have been done */
+    bool answered;     /* err and body are the worker's own words, not a tale of its end */
+    struct err err;    /* ERR_NONE: body is the reply; it has been read once as its type */
+    struct bytes body; /* borrowed until the callback returns */
+};
+typedef void (*worker_done_fn)(void *arg, const struct worker_answer *answer);
+
+/* Numbers of worker_ops.def. */
+enum worker_op {
+#define WOP(id, number, role, request, reply, help) WORKER_##id = (number),
+#include "agentd/worker_ops.def"
+#undef WOP
+};
+
+struct workers *workers_new(struct agentd *a, struct err *err);
+void workers_free(struct workers *w);
+size_t workers_count(const struct workers *w);
+
+/* Asks uid's worker of the op's role; copies the body.  done is called exactly once, never before
+ * this returns.  ERR_BUSY when too much waits already, and then done is not called. */
+int workers_ask(struct workers *w, uint32_t uid, enum worker_op op, struct bytes body,
+                worker_done_fn done, void *arg, struct err *err);
+
+/* From the monitor. */
+void workers_spawned(struct workers *w, const struct monitor_event *ev, int fd, int stderr_fd);
+void workers_refused(struct workers *w, const struct monitor_event *ev);
+void workers_ended(struct workers *w, const struct monitor_event *ev);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The public calls about jobs that exist. */
+#include <stdlib.h>
+
+#include "client/decode.h"
+#include "client/handle.h"
+#include "client/result.h"
+
+enum { LIST_MAX = 1000000 };
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_INTERNAL, "no memory");
+}
+
+static int check_ids(const char *const *ids, size_t n, struct err *err)
+{
+    if (n == 0)
+        return err_set(err, ERR_INVALID, "no job id is given");
+    for (size_t i = 0; i < n; i++)
+        if (!ids[i] || !*ids[i])
+            return err_set(err, ERR_INVALID, "job id %zu is empty", i + 1);
+    return 0;
+}
+
+/* ---- get and list ---- */
+
+static int get(struct sagent *s, const char *const *ids, size_t n, struct sagent_jobs *out,
+               struct err *err)
+{
+    struct handle_call call;
+    struct get_request request = {.ids = {ids, n}};
+    int64_t next;
+    if (check_ids(ids, n, err) < 0)
+        return -1;
+    int rc = handle_ask(s, OP_job_get, &get_request_type, &request, &call, err);
+    if (rc == 0)
+        rc = decode_jobs(call.body, out, &next, err);
+    handle_done(&call);
+    return rc;
+}
+
+int sagent_get(struct sagent *s, const char *const *ids, size_t n, struct sagent_jobs **ret,
+               struct sagent_error *err)
+{
+    struct err e = {0};
+    handle_begin(err);
+    struct sagent_jobs *j = result_new(sizeof *j);
+    if (!j)
+        no_memory(&e);
+    if (!j || get(s, ids, n, j, &e) < 0) {
+        sagent_jobs_free(j);
+        return handle_fail(&e, err);
+    }
+    *ret = j;
+    return 0;
+}
+
+static int make_list_request(const struct sagent_list_filter *f, struct list_request *out,
+                             struct err *err)
+{
+    if (handle_reserved(f->reserved, ARRAY_LEN(f->reserved), err) < 0)
+        return -1;
+    if (f->max_jobs < 0 || f->max_jobs > LIST_MAX)
+        return err_set(err, ERR_INVALID, "max_jobs %lld is not between 0 and %d",
+                       (long long)f->max_jobs, LIST_MAX);
+    for (size_t i = 0; i < f->state_count; i++)
+        if (!f->states[i])
+            return err_set(err, ERR_INVALID, "state %zu is NULL", i + 1);
+    *out = (struct list_request){
+        .user = f->user,
+        .all_users = f->all_users,
+        .states = {f->states, f->state_count},
+        .partition = f->partition,
+        .name = f->name,
+    };
+    return 0;
+}
+
+static int list_page(struct sagent *s, const struct list_request *request, struct sagent_jobs *out,
+                     int64_t *ret_next, struct err *err)
+{
+    struct handle_call call;
+    int rc = handle_ask(s, OP_job_list, &list_request_type, request, &call, err);
+    if (rc == 0)
+        rc = decode_jobs(call.body, out, ret_next, err);
+    handle_done(&call);
+    return rc;
+}
+
+static int list(struct sagent *s, const struct sagent_list_filter *filter, struct sagent_jobs *out,
+                struct err *err)
+{
+    struct list_request request;
+    if (make_list_request(filter, &request, err) < 0)
+        return -1;
+    size_t max = filter->max_jobs ? (size_t)filter->max_jobs : LIST_MAX;
+    for (;;) {
+        int64_t next = 0;
+        request.limit = (int64_t)(max - out->n);
+        if (list_page(s, &request, out, &next, err) < 0)
+            return -1;
+        if (out->n > max) {
+            out->n = max;
+            next = next ? next : 1;
+        }
+        out->truncated = next != 0 && out->n >= max;
+        if (next == 0 || out->truncated)
+            return 0;
+        /* Pages go on by job_id, so that this ends. */
+        if (next <= request.after)
+            return err_set(err, ERR_PROTOCOL, "the server's reply begins the list again");
+        request.after = next;
+    }
+}
+
+int sagent_list(struct sagent *s, const struct sagent_list_filter *filter, struct sagent_jobs **ret,
+                struct sagent_error *err)
+{
+    static const struct sagent_list_filter none;
+    struct err e = {0};
+    handle_begin(err);
+    struct sagent_jobs *j = result_new(sizeof *j);
+    if (!j)
+        no_memory(&e);
+    if (!j || list(s, filter ? filter : &none, j, &e) < 0) {
+        sagent_jobs_free(j);
+        return handle_fail(&e, err);
+    }
+    *ret = j;
+    return 0;
+}
+
+size_t sagent_jobs_count(const struct sagent_jobs *j)
+{
+    return j->n;
+}
+
+const struct sagent_job *sagent_jobs_at(const struct sagent_jobs *j, size_t i)
+{
+    return i < j->n ? &j->jobs[i] : NULL;
+}
+
+int64_t sagent_jobs_as_of(const struct sagent_jobs *j)
+{
+    return j->as_of;
+}
+
+bool sagent_jobs_stale(const struct sagent_jobs *j)
+{
+    return j->stale;
+}
+
+const char *sagent_jobs_note(const struct sagent_jobs *j)
+{
+    return j->note;
+}
+
+const char *sagent_jobs_source(const struct sagent_jobs *j)
+{
+    return j->source;
+}
+
+bool sagent_jobs_truncated(const struct sagent_jobs *j)
+{
+    return j->truncated;
+}
+
+size_t sagent_jobs_missing_count(const struct sagent_jobs *j)
+{
+    return j->missing_count;
+}
+
+const char *sagent_jobs_missing(const struct sagent_jobs *j, size_t i)
+{
+    return i < j->missing_count ? j->missing[i] : NULL;
+}
+
+void sagent_jobs_free(struct sagent_jobs *j)
+{
+    if (!j)
+        return;
+    free(j->jobs);
+    result_free(j);
+}
+
+/* ---- script ---- */
+
+static int script(struct sagent *s, const char *id, struct sagent_script *out, struct err *err)
+{
+    struct handle_call call;
+    struct script_request request = {.id = id};
+    if (check_ids(&id, 1, err) < 0)
+        return -1;
+    int rc = handle_ask(s, OP_job_script, &script_request_type, &request, &call, err);
+    if (rc == 0)
+        rc = decode_script(call.body, out, err);
+    handle_done(&call);
+    return rc;
+}
+
+int sagent_script(struct sagent *s, const char *id, struct sagent_script **ret,
+                  struct sagent_error *err)
+{
+    struct err e = {0};
+    handle_begin(err);
+    struct sagent_script *p = result_new(sizeof *p);
+    if (!p)
+        no_memory(&e);
+    if (!p || script(s, id, p, &e) < 0) {
+        result_free(p);
+        return handle_fail(&e, err);
+    }
+    *ret = p;
+    return 0;
+}
+
+void sagent_script_free(struct sagent_script *p)
+{
+    result_free(p);
+}
+
+/* ---- cancel ---- */
+
+static int cancel(struct sagent *s, const struct sagent_cancel_request *in,
+                  struct sagent_cancelled *out, struct err *err)
+{
+    struct handle_call call;
+    struct cancel_request request = {
+        .ids = {in->ids, in->id_count},
+        .signal = in->signal,
+        .batch = in->batch,
+        .full = in->full,
+        .submit_time = in->submit_time,
+    };
+    if (handle_reserved(in->reserved, ARRAY_LEN(in->reserved), err) < 0 ||
+        check_ids(in->ids, in->id_count, err) < 0)
+        return -1;
+    int rc = handle_ask(s, OP_job_cancel, &cancel_request_type, &request, &call, err);
+    if (rc == 0)
+        rc = decode_cancelled(call.body, in->id_count, out, err);
+    handle_done(&call);
+    return rc;
+}
+
+int sagent_cancel(struct sagent *s, const struct sagent_cancel_request *request,
+                  struct sagent_cancelled **ret, struct sagent_error *err)
+{
+    struct err e = {0};
+    handle_begin(err);
+    struct sagent_cancelled *p = result_new(sizeof *p);
+    if (!p)
+        no_memory(&e);
+    if (!p || cancel(s, request, p, &e) < 0) {
+        result_free(p);
+        return handle_fail(&e, err);
+    }
+    *ret = p;
+    return 0;
+}
+
+void sagent_cancelled_free(struct sagent_cancelled *p)
+{
+    result_free(p);
+}

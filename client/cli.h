@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* cli.h: what the parts of the command slurm-agent share */
+#ifndef CLIENT_CLI_H
+#define CLIENT_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "client/slurmagent.h"
+
+enum { CLI_FAILED = 1, CLI_USAGE = 2, CLI_MISSING = 3 };
+
+/* Options in front of the command, and the command line as typed. */
+struct cli {
+    struct sagent_options options;
+    int argc;
+    char **argv;
+};
+
+/* A handler gets its own name as argv[0] and returns the exit status. */
+#define CMD(name, handler, synopsis, help) int handler(struct cli *cli, int argc, char **argv);
+#include "client/cli_commands.def"
+#undef CMD
+
+struct cli_command {
+    const char *name;
+    int (*run)(struct cli *cli, int argc, char **argv);
+    const char *synopsis, *help;
+};
+
+/* NULL when there is none. */
+const struct cli_command *cli_find(const char *name);
+/* Says that there is none, and which is near; gives the exit status. */
+int cli_unknown(const char *name);
+/* All commands and the options in front of them. */
+void cli_overview(FILE *to);
+
+/* "slurm-agent: text" on stderr, control characters replaced. */
+void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Says an error and gives its exit status. */
+int cli_fail(const struct sagent_error *err);
+/* Says that there is no memory and ends the program. */
+_Noreturn void cli_no_memory(void);
+/* NULL after having said why, with *ret_status set. */
+struct sagent *cli_open(const struct cli *cli, int *ret_status);
+/* Flushes stdout: status, or CLI_FAILED after having said why. */
+int cli_end_output(int status);
+
+/* ---- options of commands (cli_args.c) ---- */
+
+struct cli_option {
+    const char *name; /* long form */
+    char letter;      /* 0: none */
+    bool *flag;       /* one of these two is set */
+    const char **value;
+    const char *metavar;
+    const char *help;
+};
+
+/* How to use a command and its options, on stdout. */
+void cli_usage(const char *command, const struct cli_option *options, size_t n);
+
+struct cli_args {
+    const char **positional; /* borrowed from argv; free() the array */
+    size_t n;
+    int next;        /* CLI_STOP: index of the first argument that was not read */
+    char error[300]; /* what is wrong, for the user */
+};
+
+enum cli_order {
+    CLI_MIXED, /* options and other arguments in any order; -- ends the options */
+    CLI_STOP,  /* up to the first argument that is no option */
+};
+
+/* -1 with error filled, and nothing to free. */
+int cli_parse(const struct cli_option *options, size_t n, enum cli_order order, int argc,
+              char **argv, struct cli_args *out);
+/* What every handler begins with: parses, adds --help, and takes min to max other arguments.  True
+ * to go on (free() args->positional), false to end with *ret_status. */
+bool cli_begin(const struct cli_option *options, size_t n, size_t min, size_t max, int argc,
+               char **argv, struct cli_args *ret_args, int *ret_status);
+/* The one of n names that is nearest to said; NULL when none is near. */
+const char *cli_nearest(const char *said, const char *const *names, size_t n);
+
+/* ---- tables (cli_table.c) ---- */
+
+struct cli_column {
+    const char *title;
+    bool right;  /* aligned */
+    int shrink;  /* 0: never; else cut in this order when the table is too wide */
+    size_t keep; /* not below this many characters */
+};
+
+struct cli_table;
+
+struct cli_table *cli_table_new(const struct cli_column *columns, size_t n);
+void cli_table_free(struct cli_table *t);
+/* Adds the next cell of the current row; copies.  NULL is an empty cell. */
+void cli_table_add(struct cli_table *t, const char *text);
+/* The table with its titles; free() it.  width 0: as wide as it is.  ellipsis: ends what is cut. */
+char *cli_table_layout(const struct cli_table *t, size_t width, const char *ellipsis);
+/* On stdout, cut to the terminal when it is one. */
+void cli_table_print(const struct cli_table *t);
+
+/* ---- words and numbers (cli_output.c) ---- */
+
+enum { CLI_TEXT = 64 };
+
+/* d-hh:mm:ss as squeue writes it. */
+const char *cli_duration(int64_t seconds, char out[CLI_TEXT]);
+/* The local time as 2024-12-31T23:59:59; "" for 0. */
+const char *cli_time(int64_t t, char out[CLI_TEXT]);
+const char *cli_number(int64_t v, char out[CLI_TEXT]);
+/* Replaces control characters, in place: what a user called a job must not drive a terminal. */
+char *cli_printable(char *s);
+
+struct json_t;
+/* A JSON string of any bytes. */
+struct json_t *cli_json_string(const char *s);
+/* Sets what is set: not NULL, not "". */
+void cli_json_set(struct json_t *object, const char *key, const char *value);
+void cli_json_set_number(struct json_t *object, const char *key, int64_t value);
+struct json_t *cli_json_job(const struct sagent_job *job);
+/* Prints and frees. */
+void cli_json_print(struct json_t *json);
+
+#endif

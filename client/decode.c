@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "client/decode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/result.h"
+#include "common/msg.h"
+
+/* A reply that breaks a limit breaks the protocol. */
+static int unpack(const struct msg_type *type, struct bytes body, void *result, void *ret,
+                  struct err *err)
+{
+    if (msg_unpack(type, body, result_arena(result), MSG_LENIENT, ret, err) == 0)
+        return 0;
+    if (err->code == ERR_LIMIT)
+        err->code = ERR_PROTOCOL;
+    return err_while(err, "the server's reply");
+}
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_INTERNAL, "no memory for the server's reply");
+}
+
+int decode_server(struct bytes body, struct sagent_server *out, struct err *err)
+{
+    struct ping_reply r;
+    if (unpack(&ping_reply_type, body, out, &r, err) < 0)
+        return -1;
+    *out = (struct sagent_server){
+        .version = r.version,
+        .protocol = r.protocol,
+        .cluster = r.cluster,
+        .server_time = r.server_time,
+        .slurm_version = r.slurm_version,
+        .slurmctld = r.slurmctld,
+        .slurmctld_error = r.slurmctld_error,
+        .as_of = r.as_of,
+        .stale = r.stale,
+        .jobs = r.jobs,
+        .private_jobs = r.private_jobs,
+    };
+    return 0;
+}
+
+int decode_identity(struct bytes body, struct sagent_identity *out, struct err *err)
+{
+    struct whoami_reply r;
+    if (unpack(&whoami_reply_type, body, out, &r, err) < 0)
+        return -1;
+    *out = (struct sagent_identity){
+        .user = r.user,
+        .uid = r.uid,
+        .gid = r.gid,
+        .cluster = r.cluster,
+        .origin = r.origin,
+        .munge_host = r.munge_host,
+        .session_ends = r.session_ends,
+        .single_user = r.single_user,
+    };
+    return 0;
+}
+
+int decode_submit(struct bytes body, struct sagent_submit_reply *out, struct err *err)
+{
+    struct submit_reply r;
+    if (unpack(&submit_reply_type, body, out, &r, err) < 0)
+        return -1;
+    if (!r.id || !r.job_id)
+        return err_set(err, ERR_PROTOCOL, "the server's reply has no job id");
+    *out = (struct sagent_submit_reply){
+        .id = r.id,
+        .job_id = r.job_id,
+        .message = r.message,
+        .warning = r.warning,
+    };
+    return 0;
+}
+
+/* ---- jobs ---- */
+
+/* A field of job.def that struct sagent_job lacks does not compile. */
+static void convert_job(const struct job *in, struct sagent_job *out)
+{
+#define STR(name, max, help) out->name = in->name;
+#define I64(name, min, max, help) out->name = in->name;
+#define BOOL(name, help) out->name = in->name;
+#define STRS(name, count, max, help) out->name = (struct sagent_strings){in->name.v, in->name.n};
+#include "common/job.def"
+#undef STR
+#undef I64
+#undef BOOL
+#undef STRS
+}
+
+const struct sagent_field *sagent_job_fields(size_t *ret_n)
+{
+    static const struct sagent_field fields[] = {
+#define FIELD(field, kind, help) {#field, kind, offsetof(struct sagent_job, field), help},
+#define STR(name, max, help) FIELD(name, SAGENT_STRING, help)
+#define I64(name, min, max, help) FIELD(name, SAGENT_INTEGER, help)
+#define BOOL(name, help) FIELD(name, SAGENT_BOOLEAN, help)
+#define STRS(name, count, max, help) FIELD(name, SAGENT_STRINGS, help)
+#include "common/job.def"
+#undef STR
+#undef I64
+#undef BOOL
+#undef STRS
+#undef FIELD
+    };
+    *ret_n = ARRAY_LEN(fields);
+    return fields;
+}
+
+static int make_room(struct sagent_jobs *j, size_t more)
+{
+    if (j->room - j->n >= more)
+        return 0;
+    size_t room = j->n + more > 2 * j->room ? j->n + more : 2 * j->room;
+    struct sagent_job *jobs = reallocarray(j->jobs, room, sizeof *jobs);
+    if (!jobs)
+        return -1;
+    j->jobs = jobs;
+    j->room = room;
+    return 0;
+}
+
+/* The whole answer is only as good as its oldest page. */
+static void merge_freshness(const struct jobs_reply *r, struct sagent_jobs *out)
+{
+    if (out->as_of == 0 || r->as_of < out->as_of)
+        out->as_of = r->as_of;
+    out->stale = out->stale || r->stale;
+    if (!out->note)
+        out->note = r->note;
+    if (!out->source)
+        out->source = r->source;
+}
+
+int decode_jobs(struct bytes body, struct sagent_jobs *out, int64_t *ret_next, struct err *err)
+{
+    struct jobs_reply r;
+    if (unpack(&jobs_reply_type, body, out, &r, err) < 0)
+        return -1;
+    /* RAWS count to a byte each: no more jobs are made room for than were sent. */
+    if (make_room(out, r.jobs.n) < 0)
+        return no_memory(err);
+    for (size_t i = 0; i < r.jobs.n; i++) {
+        struct job job;
+        if (unpack(&job_type, r.jobs.v[i], out, &job, err) < 0)
+            return -1;
+        if (!job.id || !job.state)
+            return err_set(err, ERR_PROTOCOL, "the server's reply has a job without id or state");
+        convert_job(&job, &out->jobs[out->n++]);
+    }
+    merge_freshness(&r, out);
+    out->missing = r.missing.v;
+    out->missing_count = r.missing.n;
+    *ret_next = r.next;
+    return 0;
+}
+
+int decode_script(struct bytes body, struct sagent_script *out, struct err *err)
+{
+    struct script_reply r;
+    if (unpack(&script_reply_type, body, out, &r, err) < 0)
+        return -1;
+    out->data = arena_strndup(result_arena(out), (const char *)r.script.p, r.script.n);
+    out->size = r.script.n;
+    return out->data ? 0 : no_memory(err);
+}
+
+int decode_cancelled(struct bytes body, size_t n, struct sagent_cancelled *out, struct err *err)
+{
+    struct cancel_reply r;
+    if (unpack(&cancel_reply_type, body, out, &r, err) < 0)
+        return -1;
+    if (r.results.n != n)
+        return err_set(err, ERR_PROTOCOL, "the server's reply has %zu results for %zu ids",
+                       r.results.n, n);
+    struct sagent_cancel_result *v = arena_array(result_arena(out), n, sizeof *v);
+    if (!v)
+        return no_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        struct cancel_result one;
+        if (unpack(&cancel_result_type, r.results.v[i], out, &one, err) < 0)
+            return -1;
+        if (!one.id)
+            return err_set(err, ERR_PROTOCOL, "the server's reply has a result without an id");
+        v[i] = (struct sagent_cancel_result){one.id, (int)one.code, (int)one.slurm_errno, one.text};
+    }
+    *out = (struct sagent_cancelled){v, n};
+    return 0;
+}
+
+/* ---- the cluster ---- */
+
+static int decode_controllers(const struct raws *raws, struct sagent_cluster *out, struct err *err)
+{
+    struct sagent_controller *v = arena_array(result_arena(out), raws->n, sizeof *v);
+    if (!v)
+        return no_memory(err);
+    for (size_t i = 0; i < raws->n; i++) {
+        struct controller c;
+        if (unpack(&controller_type, raws->v[i], out, &c, err) < 0)
+            return -1;
+        v[i] = (struct sagent_controller){c.host, c.role, c.up};
+    }
+    out->controllers = v;
+    out->controller_count = raws->n;
+    return 0;
+}
+
+static int decode_partitions(const struct raws *raws, struct sagent_cluster *out, struct err *err)
+{
+    struct sagent_partition *v = arena_array(result_arena(out), raws->n, sizeof *v);
+    if (!v)
+        return no_memory(err);
+    for (size_t i = 0; i < raws->n; i++) {
+        struct partition p;
+        if (unpack(&partition_type, raws->v[i], out, &p, err) < 0)
+            return -1;
+        v[i] = (struct sagent_partition){
+            .name = p.name,
+            .is_default = p.is_default,
+            .state = p.state,
+            .max_time = p.max_time,
+            .default_time = p.default_time,
+            .nodes = p.nodes,
+            .cpus = p.cpus,
+            .node_list = p.node_list,
+        };
+    }
+    out->partitions = v;
+    out->partition_count = raws->n;
+    return 0;
+}
+
+static int decode_nodes(const struct raws *raws, struct sagent_cluster *out, struct err *err)
+{
+    struct sagent_node_state *v = arena_array(result_arena(out), raws->n, sizeof *v);
+    if (!v)
+        return no_memory(err);
+    for (size_t i = 0; i < raws->n; i++) {
+        struct node_state s;
+        if (unpack(&node_state_type, raws->v[i], out, &s, err) < 0)
+            return -1;
+        v[i] = (struct sagent_node_state){s.state, s.count};
+    }
+    out->nodes = v;
+    out->node_count = raws->n;
+    return 0;
+}
+
+int decode_cluster(struct bytes body, struct sagent_cluster *out, struct err *err)
+{
+    struct info_reply r;
+    if (unpack(&info_reply_type, body, out, &r, err) < 0)
+        return -1;
+    out->cluster = r.cluster;
+    out->slurm_version = r.slurm_version;
+    out->as_of = r.as_of;
+    out->error = r.error;
+    if (decode_controllers(&r.controllers, out, err) < 0 ||
+        decode_partitions(&r.partitions, out, err) < 0)
+        return -1;
+    return decode_nodes(&r.nodes, out, err);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* decode.h: reply bodies as the public structs of slurmagent.h
+ *
+ * Each fills *out, made with result_new(), from a body; strings and lists go into its arena.
+ * Fields that are not known are passed over.  ERR_PROTOCOL for what is no such body.
+ */
+#ifndef CLIENT_DECODE_H
+#define CLIENT_DECODE_H
+
+#include "client/slurmagent.h"
+#include "common/err.h"
+#include "common/wire.h"
+
+struct sagent_jobs {
+    struct sagent_job *jobs; /* malloc()ed: it grows with each page */
+    size_t n, room;
+    int64_t as_of;
+    bool stale, truncated;
+    const char *note, *source;
+    const char *const *missing;
+    size_t missing_count;
+};
+
+int decode_server(struct bytes body, struct sagent_server *out, struct err *err);
+int decode_identity(struct bytes body, struct sagent_identity *out, struct err *err);
+int decode_submit(struct bytes body, struct sagent_submit_reply *out, struct err *err);
+/* Adds a page to what is there.  *ret_next: 0, or what to ask on after. */
+int decode_jobs(struct bytes body, struct sagent_jobs *out, int64_t *ret_next, struct err *err);
+int decode_script(struct bytes body, struct sagent_script *out, struct err *err);
+/* n: how many were asked for, in this order. */
+int decode_cancelled(struct bytes body, size_t n, struct sagent_cancelled *out, struct err *err);
+int decode_cluster(struct bytes body, struct sagent_cluster *out, struct err *err);
+
+#endif

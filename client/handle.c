@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "client/handle.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/address.h"
+#include "client/conn.h"
+#include "common/cleanup.h"
+#include "common/cred.h"
+#include "common/seal.h"
+
+/* The public header cannot have errors.def. */
+#define ERR(name, number, status, retry, help)                                                     \
+    _Static_assert((int)SAGENT_ERR_##name == (number), "slurmagent.h: SAGENT_ERR_" #name);
+#include "common/errors.def"
+#undef ERR
+_Static_assert(sizeof((struct sagent_error *)0)->text == sizeof((struct err *)0)->text, "text");
+
+enum {
+    TIMEOUT_MS = 60000,
+    /* submit and cancel: the server gives up on slurmctld after 200 s (call_deadline_s) */
+    CHANGE_TIMEOUT_MS = 240000,
+};
+
+struct sagent {
+    struct arena arena;
+    struct client_conf conf;
+    char address[ADDRESS_MAX];
+    bool unconfigured; /* nobody has named a server */
+    int timeout_ms;    /* 0: by operation */
+    struct csession *session;
+};
+
+CLEANUP_FN(struct sagent, sagent_close)
+
+const char *sagent_version(void)
+{
+    return VERSION;
+}
+
+const char *sagent_code_name(int code)
+{
+    return err_name((enum err_code)code);
+}
+
+const char *sagent_code_help(int code)
+{
+    return err_help((enum err_code)code);
+}
+
+int sagent_code_exit_status(int code)
+{
+    return err_exit_status((enum err_code)code);
+}
+
+const char *sagent_address(const struct sagent *s)
+{
+    return s->address;
+}
+
+struct csession *handle_session(struct sagent *s)
+{
+    return s->session;
+}
+
+const struct client_conf *handle_conf(const struct sagent *s)
+{
+    return &s->conf;
+}
+
+void handle_begin(struct sagent_error *out)
+{
+    if (out)
+        *out = (struct sagent_error){0};
+}
+
+int handle_fail(const struct err *err, struct sagent_error *out)
+{
+    if (!out)
+        return -1;
+    *out = (struct sagent_error){
+        .code = (int)err->code,
+        .slurm_errno = err->slurm_errno,
+        .retry_after_ms = err->retry_after_ms,
+        .retry = err_retry(err->code),
+        .exit_status = err_exit_status(err->code),
+    };
+    memcpy(out->text, err->text, sizeof out->text);
+    return -1;
+}
+
+int handle_reserved(const uintptr_t *reserved, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (reserved[i])
+            return err_set(err, ERR_INVALID,
+                           "a reserved member is not zero: was the struct "
+                           "zero-initialised?");
+    return 0;
+}
+
+/* ---- open ---- */
+
+static const char *option(const char *given, const char *configured)
+{
+    return given ? given : configured;
+}
+
+/* The environment of a program with raised rights is not its user's to choose. */
+static int load_conf(struct sagent *s, const struct sagent_options *o, struct err *err)
+{
+    const char *only = option(o->conf, secure_getenv("SLURM_AGENT_CONF"));
+    struct client_conf_paths paths = {
+        .only = only && *only ? only : NULL,
+        .system_dir = SYSCONFDIR,
+        .home = secure_getenv("HOME"),
+        .server_env = secure_getenv("SLURM_AGENT_SERVER"),
+    };
+    return client_conf_load(&paths, &s->arena, &s->conf, err);
+}
+
+static int copy_option(struct sagent *s, const char *given, const char **at, struct err *err)
+{
+    if (!given)
+        return 0;
+    *at = arena_strdup(&s->arena, given);
+    return *at ? 0 : err_set(err, ERR_INTERNAL, "no memory");
+}
+
+static int apply_options(struct sagent *s, const struct sagent_options *o, struct err *err)
+{
+    struct client_conf *c = &s->conf;
+    if (copy_option(s, o->server, &c->server, err) < 0 ||
+        copy_option(s, o->cluster, &c->cluster, err) < 0 ||
+        copy_option(s, o->munge_socket, &c->munge_socket, err) < 0)
+        return -1;
+    if (strlen(c->cluster) >= CRED_CLUSTER_MAX)
+        return err_set(err, ERR_INVALID, "cluster '%.80s...' is longer than %d bytes", c->cluster,
+                       CRED_CLUSTER_MAX - 1);
+    if (o->server_uid < SAGENT_SERVER_UID_ROOT || o->server_uid >= UINT32_MAX)
+        return err_set(err, ERR_INVALID, "server_uid %lld is no uid", (long long)o->server_uid);
+    if (o->server_uid)
+        c->server_uid = o->server_uid == SAGENT_SERVER_UID_ROOT ? 0 : o->server_uid;
+    if (o->timeout_ms < 0)
+        return err_set(err, ERR_INVALID, "timeout_ms %d is negative", o->timeout_ms);
+    s->timeout_ms = o->timeout_ms ? o->timeout_ms : (int)c->timeout_s * 1000;
+    s->unconfigured = !*c->server;
+    return address_parse(s->unconfigured ? ADDRESS_DEFAULT : c->server, s->address, err);
+}
+
+static struct sagent *open_handle(const struct sagent_options *o, struct err *err)
+{
+    AUTO(sagent_close) struct sagent *s = calloc(1, sizeof *s);
+    if (!s) {
+        err_set(err, ERR_INTERNAL, "no memory");
+        return NULL;
+    }
+    if (handle_reserved(o->reserved, ARRAY_LEN(o->reserved), err) < 0 || load_conf(s, o, err) < 0 ||
+        apply_options(s, o, err) < 0)
+        return NULL;
+    struct csession_settings settings = {
+        .address = s->address,
+        .cluster = s->conf.cluster,
+        .munge_socket = s->conf.munge_socket,
+        .server_uid = s->conf.server_uid,
+    };
+    s->session = csession_new(&settings);
+    if (!s->session) {
+        err_set(err, ERR_INTERNAL, "no memory");
+        return NULL;
+    }
+    return TAKE(s);
+}
+
+int sagent_open(const struct sagent_options *options, struct sagent **ret, struct sagent_error *err)
+{
+    static const struct sagent_options none;
+    struct err e = {0};
+    handle_begin(err);
+    struct sagent *s = open_handle(options ? options : &none, &e);
+    if (!s)
+        return handle_fail(&e, err);
+    *ret = s;
+    return 0;
+}
+
+void sagent_close(struct sagent *s)
+{
+    if (!s)
+        return;
+    csession_free(s->session);
+    arena_done(&s->arena);
+    free(s);
+}
+
+/* ---- a call ---- */
+
+static int timeout_of(const struct sagent *s, enum op_number op)
+{
+    if (s->timeout_ms)
+        return s->timeout_ms;
+    return op == OP_job_submit || op == OP_job_cancel ? CHANGE_TIMEOUT_MS : TIMEOUT_MS;
+}
+
+static void explain_unconfigured(const struct sagent *s, struct err *err)
+{
+    if (!s->unconfigured || err->code != ERR_UNREACHABLE)
+        return;
+    struct err said = *err;
+    *err = (struct err){0};
+    err_set(err, said.code,
+            "%s; no server is configured: put \"server = tcp://HOST:%d\" under [client] into "
+            "%s/slurm-agent/client.conf or ~/.config/slurm-agent/client.conf, or set "
+            "SLURM_AGENT_SERVER",
+            said.text, DEFAULT_PORT, SYSCONFDIR);
+}
+
+int handle_ask(struct sagent *s, enum op_number op, const struct msg_type *type,
+               const void *request, struct handle_call *ret, struct err *err)
+{
+    *ret = (struct handle_call){0};
+    if (conn_check_process(err) < 0)
+        return -1;
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    if (!out)
+        return err_set(err, ERR_INTERNAL, "no memory");
+    msg_pack(type, request, out);
+    struct bytes body = wire_out_bytes(out);
+    if (!body.p)
+        return err_set(err, ERR_INTERNAL, "no memory");
+    if (csession_call(s->session, op, body, timeout_of(s, op), &ret->plain, &ret->body, err) == 0)
+        return 0;
+    explain_unconfigured(s, err);
+    return -1;
+}
+
+void handle_done(struct handle_call *call)
+{
+    free((void *)call->plain.p);
+    *call = (struct handle_call){0};
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* slurmagent.h: submit, watch and cancel Slurm jobs through slurm-agentd (libslurmagent)
+ *
+ *     struct sagent_error err;
+ *     struct sagent *s;
+ *     if (sagent_open(NULL, &s, &err) < 0)
+ *         return complain(err.text);
+ *
+ * Functions that can fail return 0, or -1 with *err filled and no result written; err may be NULL.
+ * *err is emptied when a call begins.  They block, at most as long as the handle's timeout, and
+ * beyond it up to 10 s for each MUNGE credential while munged hangs.
+ *
+ * Zero-initialise every struct that is passed in (struct sagent_options o = {0};): a member that is
+ * 0 or NULL means its default, and members that come later will be taken from what is reserved now.
+ * The library copies what it needs before it returns; strings are UTF-8 as Slurm has them.
+ *
+ * What a call gives belongs to the caller, lives until its _free function (NULL is fine), does not
+ * depend on the handle, and may grow members at its end in later versions: do not copy it by size.
+ * A number that is not known is 0, a string NULL, a list empty.  Times are Unix seconds, sizes
+ * bytes, durations seconds unless a name says otherwise.
+ *
+ * Threads: a handle may be used by one thread at a time; several handles in several threads are
+ * fine.  The library has threads of its own, on which no signal is delivered.  After a fork the
+ * child must exec: in it every call fails with SAGENT_ERR_INVALID, and sagent_close() only frees.
+ */
+#ifndef SLURMAGENT_H
+#define SLURMAGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors ---- */
+
+/* What went wrong.  Numbers are the protocol's and never change; new ones may come. */
+enum sagent_code {
+    SAGENT_OK = 0,
+    SAGENT_ERR_INVALID = 1,        /* the request, an option or its value is wrong */
+    SAGENT_ERR_UNSUPPORTED = 2,    /* known to Slurm, but not offered by this server */
+    SAGENT_ERR_NOT_FOUND = 3,      /* no such job, file or operation */
+    SAGENT_ERR_DENIED = 4,         /* this user may not do this */
+    SAGENT_ERR_AUTH = 5,           /* the two sides could not authenticate each other */
+    SAGENT_ERR_LIMIT = 6,          /* more than a limit allows */
+    SAGENT_ERR_BUSY = 7,           /* the server has too much to do right now */
+    SAGENT_ERR_SLURM_DOWN = 8,     /* slurmctld does not answer; nothing was changed */
+    SAGENT_ERR_SLURM = 9,          /* Slurm refused */
+    SAGENT_ERR_IN_DOUBT = 10,      /* it is not known whether Slurm did it: look before a retry */
+    SAGENT_ERR_TIMEOUT = 11,       /* no answer in time */
+    SAGENT_ERR_UNREACHABLE = 12,   /* the client cannot reach a server */
+    SAGENT_ERR_PROTOCOL = 13,      /* the other side does not speak the protocol */
+    SAGENT_ERR_SESSION = 14,       /* the session has ended and could not be renewed */
+    SAGENT_ERR_INTERNAL = 15,      /* a fault in slurm-agent or its host */
+    SAGENT_ERR_CONFLICT = 16,      /* the same request id came with other content */
+    SAGENT_ERR_NOT_SUBMITTED = 17, /* the job was certainly not submitted; submit again */
+    SAGENT_ERR_MUNGE = 18          /* munged does not answer on one of the two hosts */
+};
+
+struct sagent_error {
+    int code;           /* enum sagent_code, or a number that a newer server knows; 0: no error */
+    int slurm_errno;    /* Slurm's own number (slurm_errno.h); 0 when Slurm was not the one */
+    int retry_after_ms; /* advice on when to try again; 0: none */
+    bool retry;         /* the same request may succeed later */
+    int exit_status;    /* what the command slurm-agent exits with for it */
+    char text[500];     /* one sentence for the user, without a newline; "server: " in front of
+                           what came unauthenticated */
+};
+
+/* "DENIED" and so on; "OK" for 0, "UNKNOWN" for a number this library does not know.  Static. */
+const char *sagent_code_name(int code);
+/* One line about the code; "" for an unknown one.  Static. */
+const char *sagent_code_help(int code);
+/* What the command slurm-agent exits with: 0 for SAGENT_OK. */
+int sagent_code_exit_status(int code);
+/* This library's version, "1.2.3".  Static. */
+const char *sagent_version(void);
+
+/* ---- a handle ---- */
+
+struct sagent;
+
+enum {
+    SAGENT_SERVER_UID_ROOT = -1 /* sagent_options.server_uid: 0, whatever client.conf says */
+};
+
+struct sagent_options {
+    const char *server;       /* tcp://HOST[:6821], HOST, HOST:PORT, ipc:///PATH or /PATH.
+                                 NULL: $SLURM_AGENT_SERVER, else `server` of client.conf, else
+                                 ipc:///run/slurm-agentd/agent.sock */
+    const char *conf;         /* configuration file.  NULL: $SLURM_AGENT_CONF, else
+                                 ~/.config/slurm-agent/client.conf over
+                                 /etc/slurm-agent/client.conf, where they are there */
+    const char *cluster;      /* ClusterName the server must have.  NULL: as client.conf says;
+                                 where that is silent, any */
+    const char *munge_socket; /* munged's socket.  NULL: as client.conf says, else munge's own */
+    int64_t server_uid;       /* uid the server must have.  0: as client.conf says, else root */
+    int timeout_ms;           /* longest wait in one call.  0: as client.conf says; where that is
+                                 silent 60 s, and 240 s for submit and cancel: longer than the
+                                 server waits for Slurm, so that its word is heard */
+    uintptr_t reserved[8];    /* zero */
+};
+
+/* Reads the configuration and makes a handle; options may be NULL.  It does not connect: the first
+ * call does, and calls connect and authenticate again by themselves when that is needed.
+ * INVALID: a setting or an option is wrong; NOT_FOUND, DENIED: a configuration file that was named
+ * cannot be read. */
+int sagent_open(const struct sagent_options *options, struct sagent **ret,
+                struct sagent_error *err);
+/* Ends the session (waiting 500 ms at most) and the connection, and frees.  NULL is fine. */
+void sagent_close(struct sagent *s);
+/* The server's address in full, tcp://head:6821.  Borrowed from the handle. */
+const char *sagent_address(const struct sagent *s);
+
+/* Each call below may also fail with UNREACHABLE, TIMEOUT, AUTH, MUNGE, PROTOCOL, BUSY, DENIED (the
+ * user may not use the agent), SESSION and INTERNAL. */
+
+/* ---- the server ---- */
+
+struct sagent_server {
+    const char *version;         /* of slurm-agentd */
+    int64_t protocol;            /* version of the protocol in use */
+    const char *cluster;         /* ClusterName; NULL until slurmctld has answered once */
+    int64_t server_time;         /* the server's clock */
+    const char *slurm_version;   /* libslurm the server is built with */
+    const char *slurmctld;       /* "up", "down" or "unknown" */
+    const char *slurmctld_error; /* what the last failed load of the job table said */
+    int64_t as_of;               /* when the job table was last loaded; 0: not yet */
+    bool stale;                  /* the table is older than it should be */
+    int64_t jobs;                /* jobs in the table */
+    bool private_jobs;           /* PrivateData=jobs is set */
+    const char *address;         /* where this client reached it */
+    int64_t server_uid;          /* the uid that munged vouched for */
+    int64_t session_s;           /* lifetime of a session */
+};
+
+/* Is the server there, and how fresh is what it knows?  Asks no Slurm. */
+int sagent_ping(struct sagent *s, struct sagent_server **ret, struct sagent_error *err);
+void sagent_server_free(struct sagent_server *p);
+
+struct sagent_identity {
+    const char *user;       /* user name on the cluster */
+    int64_t uid;            /* user id on the cluster */
+    int64_t gid;            /* primary group id on the cluster */
+    const char *cluster;    /* ClusterName */
+    const char *origin;     /* the address the connection comes from */
+    const char *munge_host; /* the address munged put into the credential */
+    int64_t session_ends;   /* when the session ends, by the server's clock */
+    bool single_user;       /* the server runs as this user alone */
+};
+
+/* Whom does the server take us for? */
+int sagent_whoami(struct sagent *s, struct sagent_identity **ret, struct sagent_error *err);
+void sagent_identity_free(struct sagent_identity *p);
+
+/* ---- submit ---- */
+
+struct sagent_pair {
+    const char *name, *value; /* value NULL is the same as "" */
+};
+
+struct sagent_submit_request {
+    const void *script;      /* text of the batch script */
+    size_t script_size;      /* bytes; the server's limit is 4 MiB unless configured otherwise */
+    const char *script_path; /* instead: a file on the cluster, read there as the user */
+    const char *script_name; /* the job's default name; NULL: what the server makes of it */
+    const char *const *arguments; /* of the script */
+    size_t argument_count;
+    const struct sagent_pair *options; /* sbatch's long options, without dashes; a flag's value is
+                                          NULL.  They win over the script's #SBATCH lines.
+                                          No name twice */
+    size_t option_count;
+    const char *const *environment; /* NAME=value: what --export may pick from (all of it unless
+                                       the option export says otherwise); of one name the first
+                                       counts, as with getenv() */
+    size_t environment_count;
+    bool login_environment;  /* start from the user's login environment on the cluster */
+    const char *submit_line; /* the command line as typed, for accounting; cut at 60,000 bytes */
+    uintptr_t reserved[8];   /* zero */
+};
+
+struct sagent_submit_reply {
+    const char *id; /* job id as Slurm writes it */
+    int64_t job_id; /* the same as a number */
+    const char
+        *message; /* what slurmctld's job_submit plugin said to the user; may have newlines */
+    const char *warning; /* the job was accepted, but the user should know this */
+};
+
+/* Submits a batch job.  INVALID, UNSUPPORTED, NOT_FOUND, DENIED, LIMIT, SLURM, SLURM_DOWN: it was
+ * not submitted.  IN_DOUBT: it may have been: look (sagent_list()) before you submit it again. */
+int sagent_submit(struct sagent *s, const struct sagent_submit_request *request,
+                  struct sagent_submit_reply **ret, struct sagent_error *err);
+void sagent_submit_reply_free(struct sagent_submit_reply *p);
+
+/* ---- jobs ---- */
+
+struct sagent_strings {
+    const char *const *v;
+    size_t n;
+};
+
+/* A job as slurmctld described it; job_info is slurm_job_info_t of slurm.h. */
+struct sagent_job {
+    const char *id;              /* as Slurm writes it: 12, 12_3, 12_[4-9%2], 12+1 */
+    int64_t job_id;              /* job_info.job_id: the record's own number */
+    int64_t array_job_id;        /* job_info.array_job_id: the array it is of */
+    const char *array_task;      /* the task's number, or the tasks still waiting: 4-9%2 */
+    int64_t het_job_id;          /* job_info.het_job_id: the heterogeneous job it is of */
+    int64_t het_offset;          /* job_info.het_job_offset */
+    const char *name;            /* job_info.name */
+    const char *user;            /* name of uid on the cluster */
+    int64_t uid;                 /* job_info.user_id */
+    int64_t gid;                 /* job_info.group_id */
+    const char *account;         /* job_info.account */
+    const char *partition;       /* job_info.partition; of a pending job perhaps several */
+    const char *qos;             /* job_info.qos */
+    const char *state;           /* base state in Slurm's words: PENDING, RUNNING, COMPLETED ... */
+    struct sagent_strings flags; /* state flags: COMPLETING, CONFIGURING, REQUEUED ... */
+    const char *reason;          /* why it waits or failed, in Slurm's words */
+    const char *reason_text;     /* job_info.state_desc: the reason at length */
+    int64_t exit_code;           /* exit status of the batch script */
+    int64_t exit_signal;         /* signal that ended it */
+    int64_t derived_exit_code;   /* highest exit status of its steps */
+    int64_t submit_time;         /* job_info.submit_time: with the id a job's identity, because
+                                    Slurm uses ids again */
+    int64_t eligible_time;       /* job_info.eligible_time */
+    int64_t start_time;          /* job_info.start_time; of a pending job the expected one */
+    int64_t end_time;            /* job_info.end_time; of a running job the latest one */
+    int64_t suspend_time;        /* job_info.suspend_time */
+    int64_t time_limit;          /* seconds; -1 is no limit, 0 the partition's */
+    int64_t priority;            /* job_info.priority; 0 is held */
+    const char *nodes;           /* allocated nodes, as a Slurm host list */
+    int64_t node_count;          /* nodes allocated or asked for */
+    int64_t cpus;                /* job_info.num_cpus */
+    int64_t tasks;               /* job_info.num_tasks */
+    int64_t cpus_per_task;       /* job_info.cpus_per_task */
+    int64_t mem_per_node;        /* bytes */
+    int64_t mem_per_cpu;         /* bytes */
+    const char *tres;            /* allocated, or else requested, trackable resources */
+    const char *gres;            /* job_info.tres_per_node */
+    const char *constraint;      /* job_info.features */
+    const char *dependency;      /* job_info.dependency */
+    const char *batch_host;      /* node the script runs on */
+    const char *work_dir;        /* job_info.work_dir */
+    const char *std_in;          /* file name, Slurm's patterns not expanded */
+    const char *std_out;         /* file name, Slurm's patterns not expanded */
+    const char *std_err;         /* file name, Slurm's patterns not expanded; NULL: with stdout */
+    const char *command;         /* job_info.command */
+    const char *comment;         /* job_info.comment */
+    int64_t restarts;            /* job_info.restart_cnt */
+    bool requeue;                /* may be requeued */
+    int64_t tag;                 /* job_info.alloc_sid */
+};
+
+enum sagent_kind {
+    SAGENT_STRING,  /* const char * */
+    SAGENT_INTEGER, /* int64_t */
+    SAGENT_BOOLEAN, /* bool */
+    SAGENT_STRINGS  /* struct sagent_strings */
+};
+
+struct sagent_field {
+    const char *name;
+    enum sagent_kind kind;
+    size_t offset; /* in struct sagent_job */
+    const char *help;
+};
+
+/* Describes struct sagent_job, for language bindings and generic output.  Static. */
+const struct sagent_field *sagent_job_fields(size_t *ret_n);
+
+struct sagent_jobs;
+
+/* Jobs by id: 12 (of an array or a heterogeneous job all of it), 12_3, 12_[1-4], 12+1.  An id that
+ * is unknown is no error: see sagent_jobs_missing().  At most 10,000 ids.
+ * INVALID: one is no job id; LIMIT: the answer is too large for one reply. */
+int sagent_get(struct sagent *s, const char *const *ids, size_t n, struct sagent_jobs **ret,
+               struct sagent_error *err);
+
+struct sagent_list_filter {
+    const char *user;          /* of this user (name or uid); NULL: of the caller */
+    bool all_users;            /* of everybody */
+    const char *const *states; /* in one of these states, Slurm's words or squeue's short forms */
+    size_t state_count;
+    const char *partition; /* in this partition */
+    const char *name;      /* with this name */
+    int64_t max_jobs;      /* at most so many; 0: 1,000,000 */
+    uintptr_t reserved[8]; /* zero */
+};
+
+/* Jobs by what they are; filter NULL is the caller's.  Asks page by page, so jobs that change
+ * meanwhile may be in an older or a newer state; as_of is the oldest page's. */
+int sagent_list(struct sagent *s, const struct sagent_list_filter *filter, struct sagent_jobs **ret,
+                struct sagent_error *err);
+
+size_t sagent_jobs_count(const struct sagent_jobs *j);
+/* Job i, in the order of job_id; NULL past the end.  Borrowed from j. */
+const struct sagent_job *sagent_jobs_at(const struct sagent_jobs *j, size_t i);
+/* When all of this was true. */
+int64_t sagent_jobs_as_of(const struct sagent_jobs *j);
+/* slurmctld has not answered as it should since then: jobs may have changed unseen. */
+bool sagent_jobs_stale(const struct sagent_jobs *j);
+/* Why it is stale; NULL when nothing is to be said. */
+const char *sagent_jobs_note(const struct sagent_jobs *j);
+/* "table" (the server's, loaded every second or so) or "slurmctld". */
+const char *sagent_jobs_source(const struct sagent_jobs *j);
+/* There are more than max_jobs. */
+bool sagent_jobs_truncated(const struct sagent_jobs *j);
+/* Ids that sagent_get() was asked for and that are unknown; NULL past the end. */
+size_t sagent_jobs_missing_count(const struct sagent_jobs *j);
+const char *sagent_jobs_missing(const struct sagent_jobs *j, size_t i);
+void sagent_jobs_free(struct sagent_jobs *j);
+
+struct sagent_script {
+    const void *data; /* as Slurm keeps it; a NUL is behind it */
+    size_t size;      /* bytes, without that NUL */
+};
+
+/* The batch script of a job.  NOT_FOUND, DENIED, SLURM. */
+int sagent_script(struct sagent *s, const char *id, struct sagent_script **ret,
+                  struct sagent_error *err);
+void sagent_script_free(struct sagent_script *p);
+
+/* ---- control ---- */
+
+struct sagent_cancel_request {
+    const char *const *ids; /* jobs, array tasks (12_3, 12_[1-4]) or het components (12+1) */
+    size_t id_count;        /* 1 to 10,000 */
+    const char *signal;     /* send this one instead of ending the job: a name, with or without
+                               SIG, or a number */
+    bool batch;             /* the signal to the batch script alone */
+    bool full;              /* the signal to the batch script and its children, too */
+    int64_t submit_time;    /* with one id: refuse unless it is this job's */
+    uintptr_t reserved[8];  /* zero */
+};
+
+struct sagent_cancel_result {
+    const char *id;   /* as asked */
+    int code;         /* SAGENT_OK or why not */
+    int slurm_errno;  /* Slurm's own number */
+    const char *text; /* why not; with SAGENT_OK a remark (it had already ended) or NULL */
+};
+
+struct sagent_cancelled {
+    const struct sagent_cancel_result *results; /* one for each id, in the order asked */
+    size_t n;
+};
+
+/* Ends or signals jobs.  0 when the server has dealt with the request: each id has its own result.
+ * TIMEOUT, UNREACHABLE: some may have been dealt with. */
+int sagent_cancel(struct sagent *s, const struct sagent_cancel_request *request,
+                  struct sagent_cancelled **ret, struct sagent_error *err);
+void sagent_cancelled_free(struct sagent_cancelled *p);
+
+/* ---- the cluster ---- */
+
+struct sagent_controller {
+    const char *host; /* SlurmctldHost */
+    const char *role; /* "primary" or "backup" */
+    bool up;          /* it answers */
+};
+
+struct sagent_partition {
+    const char *name;      /* PartitionName */
+    bool is_default;       /* jobs go here unless they say otherwise */
+    const char *state;     /* "UP", "DOWN", "DRAIN" or "INACTIVE" */
+    int64_t max_time;      /* seconds; -1 is no limit */
+    int64_t default_time;  /* seconds; -1 is no limit; 0: max_time */
+    int64_t nodes;         /* number of nodes */
+    int64_t cpus;          /* number of CPUs */
+    const char *node_list; /* Slurm host list */
+};
+
+struct sagent_node_state {
+    const char *state; /* Slurm's word in lower case, as sinfo prints it: "idle" */
+    int64_t count;     /* nodes in it */
+};
+
+struct sagent_cluster {
+    const char *cluster;       /* ClusterName */
+    const char *slurm_version; /* of slurmctld; of the server's libslurm while that is down */
+    int64_t as_of;             /* when this was true */
+    const char *error;         /* why partitions and nodes are missing; NULL: they are not */
+    const struct sagent_controller *controllers; /* in the order of slurm.conf */
+    size_t controller_count;
+    const struct sagent_partition *partitions; /* as the user may see them */
+    size_t partition_count;
+    const struct sagent_node_state *nodes;
+    size_t node_count;
+};
+
+int sagent_info(struct sagent *s, struct sagent_cluster **ret, struct sagent_error *err);
+void sagent_cluster_free(struct sagent_cluster *p);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

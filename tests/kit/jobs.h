@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* jobs.h: jobs of a sandbox (SLURM_AGENT_SANDBOX, see tests/sandbox) through the built CLI */
+#ifndef TESTS_KIT_JOBS_H
+#define TESTS_KIT_JOBS_H
+
+#include <jansson.h>
+
+#include "tests/kit/run.h"
+
+/* The sandbox's users: alice and bob as root, the own user otherwise. */
+const char *user_a(void);
+const char *user_b(void); /* NULL when there is one alone */
+/* A directory of the user's that goes with the test; static. */
+const char *scratch(const char *user);
+/* Writes a file there and gives its path; free() it. */
+char *scratch_file(const char *user, const char *name, const char *text);
+/* Reads a whole file; free() it.  NULL when it is not there. */
+char *slurp(const char *path);
+/* The sandbox's directory. */
+const char *sandbox_dir(void);
+/* sandbox.sh COMMAND DIR PART: stop, start, pause, resume.  Fails the test when it fails. */
+void sandbox(const char *command, const char *part);
+
+/* Submits script as user with up to 12 further arguments before the script; gives the id, which
+ * belongs to the caller.  Fails the test when refused. */
+char *submit_argv(const char *user, const char *script, const char *const *options);
+#define submit(user, script, ...) submit_argv(user, script, (const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
+/* What the submit of script wrote: for those that are refused. */
+struct run try_submit_argv(const char *user, const char *script, const char *const *options);
+#define try_submit(user, script, ...) try_submit_argv(user, script, (const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
+
+/* The job's JSON as user sees it, or NULL; json_decref() it. */
+json_t *job_json(const char *user, const char *id);
+/* One field as text; "" when not set; static until the next call. */
+const char *job_field(const char *user, const char *id, const char *field);
+/* Waits until the job's state is one of those in the list "COMPLETED,FAILED"; fails the test after
+ * 40 s. */
+void wait_state(const char *user, const char *id, const char *states);
+/* Ends a job without looking at the outcome: for the end of tests. */
+void cancel_quietly(const char *user, const char *id);
+
+#define cr_expect_contains(text, part)                                                             \
+    cr_expect_not_null(strstr(text, part), "no \"%s\" in: %s", part, text)
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* peer.h: a client of the test's own, that can say what the library never would
+ *
+ * The test's process is the user: become() first.  Not for use after another peer in a fork.
+ */
+#ifndef TESTS_KIT_PEER_H
+#define TESTS_KIT_PEER_H
+
+#include <nng/nng.h>
+
+#include "common/cred.h"
+#include "common/msg.h"
+#include "common/ops.h"
+#include "common/seal.h"
+
+struct peer {
+    nng_socket sock;
+    struct seal seal;
+    uint8_t session[SEAL_ID];
+    char *hello; /* credential text of the session's HELLO */
+};
+
+/* Turns this process into the user, for good; nothing as that user already. */
+void become(const char *user);
+/* Connects to the sandbox's server (SLURM_AGENT_SERVER); no HELLO yet. */
+void peer_connect(struct peer *p);
+void peer_close(struct peer *p);
+/* Sends a frame and gives the answer's bytes (free() .p); p NULL when there is none within ms. */
+struct bytes peer_exchange(struct peer *p, struct bytes frame, int ms);
+/* The same with a frame made of header and payload. */
+struct bytes peer_say(struct peer *p, const struct seal_header *h, struct bytes payload, int ms);
+/* HELLO with a credential; gives the answer's frame. */
+struct bytes peer_hello_raw(struct peer *p, const char *cred);
+/* A whole good session; fails the test when refused. */
+void peer_login(struct peer *p);
+/* Seals a request into a frame of the caller's (free() .p). */
+struct bytes peer_seal(struct peer *p, enum op_number op, struct bytes body, uint64_t *ret_counter);
+/* One sealed request; the reply's plaintext (free() .p); p NULL when it was refused. */
+struct bytes peer_call(struct peer *p, enum op_number op, struct bytes body);
+/* The error of a REFUSED frame; ERR_NONE for another frame.  Frees the frame. */
+struct err peer_refusal(struct bytes frame);
+const char *munge_socket(void);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/kit/run.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+static void become(const char *user)
+{
+    const struct passwd *pw = getpwnam(user);
+    if (!pw || pw->pw_uid == getuid())
+        return;
+    if (initgroups(user, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+        _exit(126);
+    setenv("HOME", pw->pw_dir, 1);
+    setenv("USER", user, 1);
+    setenv("LOGNAME", user, 1);
+}
+
+static void child(const char *user, const char *const *argv, const int in[2], const int out[2],
+                  const int err[2])
+{
+    dup2(in[0], 0);
+    dup2(out[1], 1);
+    dup2(err[1], 2);
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    signal(SIGPIPE, SIG_DFL);
+    if (user)
+        become(user);
+    execvp(argv[0], (char *const *)argv);
+    fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+struct sink {
+    int fd;
+    char *text;
+    size_t n;
+};
+
+static void drain(struct sink *s)
+{
+    char buf[65536];
+    ssize_t n = read(s->fd, buf, sizeof buf);
+    if (n <= 0) {
+        close(s->fd);
+        s->fd = -1;
+        return;
+    }
+    s->text = realloc(s->text, s->n + (size_t)n + 1);
+    memcpy(s->text + s->n, buf, (size_t)n);
+    s->n += (size_t)n;
+    s->text[s->n] = '\0';
+}
+
+static void pump(pid_t pid, struct sink *out, struct sink *err, const char *name)
+{
+    int64_t end = clock_mono_ms() + RUN_TIMEOUT_S * 1000;
+    while (out->fd >= 0 || err->fd >= 0) {
+        struct pollfd p[2] = {{.fd = out->fd, .events = POLLIN}, {.fd = err->fd, .events = POLLIN}};
+        int64_t left = end - clock_mono_ms();
+        if (left <= 0 || poll(p, 2, (int)left) == 0) {
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            cr_assert_fail("%s did not end in %d s; it wrote: %s%s", name, RUN_TIMEOUT_S, out->text,
+                           err->text);
+        }
+        if (p[0].revents)
+            drain(out);
+        if (p[1].revents)
+            drain(err);
+    }
+}
+
+struct run run_argv(const char *user, const char *const *argv, const char *input)
+{
+    int in[2], out[2], err[2], status;
+    cr_assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
+    /* Small inputs fit into the pipe, so that nobody waits for anybody. */
+    cr_assert_lt(strlen(input), 60000);
+    fflush(NULL);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0)
+        child(user, argv, in, out, err);
+    close(in[0]);
+    close(out[1]);
+    close(err[1]);
+    signal(SIGPIPE, SIG_IGN);
+    ssize_t ignored = write(in[1], input, strlen(input));
+    (void)ignored;
+    close(in[1]);
+    struct sink o = {out[0], calloc(1, 1), 0}, e = {err[0], calloc(1, 1), 0};
+    pump(pid, &o, &e, argv[0]);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return (struct run){
+        .status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+        .out = o.text,
+        .err = e.text,
+    };
+}
+
+void run_free(struct run *r)
+{
+    free(r->out);
+    free(r->err);
+    *r = (struct run){0};
+}
+
+bool wait_until(until_fn fn, void *arg, int deadline_ms)
+{
+    int64_t end = clock_mono_ms() + deadline_ms;
+    for (;;) {
+        if (fn(arg))
+            return true;
+        if (clock_mono_ms() >= end)
+            return false;
+        poll(NULL, 0, 50);
+    }
+}

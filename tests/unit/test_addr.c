@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "agentd/addr.h"
+
+Test(addr, an_empty_list_holds_every_address)
+{
+    cr_expect(addr_in_list("", "192.0.2.1"));
+    cr_expect(addr_in_list(" , ", "2001:db8::1"));
+}
+
+Test(addr, networks_and_addresses)
+{
+    const char *list = "192.0.2.0/24, 198.51.100.7 2001:db8::/33,203.0.113.128/25";
+    cr_expect(addr_in_list(list, "192.0.2.255"));
+    cr_expect_not(addr_in_list(list, "192.0.3.0"));
+    cr_expect(addr_in_list(list, "198.51.100.7"));
+    cr_expect_not(addr_in_list(list, "198.51.100.8"));
+    cr_expect(addr_in_list(list, "2001:db8:7fff::1"));
+    cr_expect_not(addr_in_list(list, "2001:db8:8000::1"));
+    cr_expect(addr_in_list(list, "203.0.113.128"));
+    cr_expect_not(addr_in_list(list, "203.0.113.127"));
+    cr_expect(addr_in_list(list, "::ffff:192.0.2.9"), "an IPv4 client of an IPv6 socket");
+    cr_expect(addr_in_list("0.0.0.0/0", "203.0.113.1"));
+    cr_expect_not(addr_in_list("0.0.0.0/0", "2001:db8::1"));
+    cr_expect_not(addr_in_list(list, "gone"));
+}
+
+Test(addr, a_bad_word_is_named)
+{
+    static const char *const bad[] = {"192.0.2.0/33", "example", "192.0.2",
+                                      "10.0.0.0/",    "::1/129", "10.0.0.0/-1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct err err = {0};
+        cr_expect_eq(addr_check_list(bad[i], &err), -1, "%s", bad[i]);
+        cr_expect_eq(err.code, ERR_INVALID);
+        cr_expect_not_null(strstr(err.text, bad[i]), "%s", err.text);
+    }
+    struct err err = {0};
+    cr_expect_eq(addr_check_list("10.0.0.0/8, ::1", &err), 0);
+}

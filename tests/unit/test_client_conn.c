@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* conn against a server of the test's own */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/rep.h>
+
+#include "client/conn.h"
+#include "common/clock.h"
+
+CLEANUP_FN(struct conn, conn_free)
+
+TestSuite(client_conn, .timeout = 60);
+
+/* Answers each frame with itself, but for those that begin with a letter. */
+static void *serve(void *arg)
+{
+    nng_socket sock = *(nng_socket *)arg;
+    nng_msg *msg;
+    while (nng_recvmsg(sock, &msg, 0) == 0) {
+        const char *body = nng_msg_body(msg);
+        char first = nng_msg_len(msg) ? *body : 0;
+        if (first == 'h') { /* hang up */
+            nng_pipe_close(nng_msg_get_pipe(msg));
+            nng_msg_free(msg);
+        } else if (first == 's') { /* silence */
+            nng_msg_free(msg);
+        } else if (first == 'l') { /* larger than a client takes */
+            static const char zeros[8 << 20];
+            nng_msg_append(msg, zeros, sizeof zeros);
+            nng_sendmsg(sock, msg, 0);
+        } else {
+            nng_sendmsg(sock, msg, 0);
+        }
+    }
+    return NULL;
+}
+
+static nng_socket server;
+static char url[64];
+
+static void start(void)
+{
+    static pthread_t thread;
+    nng_listener listener;
+    struct err err = {0};
+    struct conn *c = conn_new("tcp://127.0.0.1:1");
+    int port = 0;
+    /* nng belongs to this process from here on, as conn sees it */
+    conn_ready(c, clock_mono_ms() + 1000, &err);
+    conn_free(c);
+    cr_assert_eq(nng_rep0_open(&server), 0);
+    cr_assert_eq(nng_listen(server, "tcp://127.0.0.1:0", &listener, 0), 0);
+    cr_assert_eq(nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port), 0);
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%d", port);
+    pthread_create(&thread, NULL, serve, &server);
+}
+
+static struct bytes frame(const char *s)
+{
+    return (struct bytes){(const uint8_t *)s, strlen(s)};
+}
+
+static enum err_code exchange(struct conn *c, const char *text, int ms, enum conn_fate *ret_fate)
+{
+    struct bytes answer = {0};
+    struct err err = {0};
+    int rc = conn_exchange(c, frame(text), clock_mono_ms() + ms, &answer, ret_fate, &err);
+    cr_expect_eq(rc, err.code == ERR_NONE ? 0 : -1);
+    if (rc == 0)
+        cr_expect(answer.n == strlen(text) && memcmp(answer.p, text, answer.n) == 0);
+    free((void *)answer.p);
+    return err.code;
+}
+
+Test(client_conn, frames_and_answers)
+{
+    enum conn_fate fate;
+    start();
+    AUTO(conn_free) struct conn *c = conn_new(url);
+    for (int i = 0; i < 100; i++)
+        cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+    cr_expect(conn_is_up(c));
+}
+
+Test(client_conn, a_connection_that_is_lost_is_noticed_at_once_and_made_again)
+{
+    enum conn_fate fate;
+    start();
+    AUTO(conn_free) struct conn *c = conn_new(url);
+    int64_t before = clock_mono_ms();
+    cr_expect_eq(exchange(c, "hang up", 20000, &fate), ERR_UNREACHABLE);
+    cr_expect_eq(fate, CONN_SENT);
+    cr_expect_lt(clock_mono_ms() - before, 5000);
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+}
+
+Test(client_conn, no_answer_in_time)
+{
+    enum conn_fate fate;
+    start();
+    AUTO(conn_free) struct conn *c = conn_new(url);
+    int64_t before = clock_mono_ms();
+    cr_expect_eq(exchange(c, "silence", 300, &fate), ERR_TIMEOUT);
+    cr_expect_eq(fate, CONN_SENT);
+    cr_expect_geq(clock_mono_ms() - before, 290);
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE, "the next one does not get its answer");
+}
+
+Test(client_conn, an_answer_that_is_too_large_is_not_taken)
+{
+    enum conn_fate fate;
+    start();
+    AUTO(conn_free) struct conn *c = conn_new(url);
+    cr_expect_neq(exchange(c, "large", 3000, &fate), ERR_NONE);
+    cr_expect_eq(fate, CONN_SENT);
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+}
+
+Test(client_conn, nobody_there)
+{
+    enum conn_fate fate;
+    struct err tcp = {0}, ipc = {0}, host = {0};
+    AUTO(conn_free) struct conn *c = conn_new("tcp://127.0.0.1:1");
+    AUTO(conn_free) struct conn *i = conn_new("ipc:///nonexistent/agent.sock");
+    AUTO(conn_free) struct conn *h = conn_new("tcp://no-such-host.invalid:6821");
+    cr_expect_eq(conn_ready(c, clock_mono_ms() + 5000, &tcp), -1);
+    cr_expect_eq(tcp.code, ERR_UNREACHABLE);
+    cr_expect_not_null(strstr(tcp.text, "tcp://127.0.0.1:1: Connection refused"), "%s", tcp.text);
+    cr_expect_eq(conn_ready(i, clock_mono_ms() + 5000, &ipc), -1);
+    cr_expect_not_null(strstr(ipc.text, "No such file"), "%s", ipc.text);
+    cr_expect_eq(conn_ready(h, clock_mono_ms() + 20000, &host), -1);
+    cr_expect_eq(host.code, ERR_UNREACHABLE);
+    cr_expect_eq(exchange(c, "1", 1000, &fate), ERR_UNREACHABLE);
+    cr_expect_eq(fate, CONN_NOT_SENT);
+    cr_expect_not(conn_is_up(c));
+}
+
+Test(client_conn, a_server_that_says_nothing_is_given_up_in_time)
+{
+    /* it takes connections and leaves nng's handshake unanswered */
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    struct err err = {0};
+    AUTO(close) int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert(bind(fd, (struct sockaddr *)&a, size) == 0 && listen(fd, 5) == 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &size), 0);
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%d", ntohs(a.sin_port));
+    AUTO(conn_free) struct conn *c = conn_new(url);
+    int64_t before = clock_mono_ms();
+    cr_expect_eq(conn_ready(c, before + 300, &err), -1);
+    cr_expect_eq(err.code, ERR_UNREACHABLE);
+    cr_expect_not_null(strstr(err.text, "in time"), "%s", err.text);
+    cr_expect_lt(clock_mono_ms() - before, 5000);
+}
+
+Test(client_conn, a_forked_child_is_told_and_not_aborted)
+{
+    enum conn_fate fate;
+    int status;
+    start();
+    AUTO(conn_free) struct conn *c = conn_new(url);
+    cr_assert_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct bytes answer;
+        struct err err = {0}, other = {0};
+        struct conn *mine = conn_new(url);
+        int bad = conn_exchange(c, frame("1"), clock_mono_ms() + 1000, &answer, &fate, &err) == 0 ||
+                  err.code != ERR_INVALID ||
+                  conn_ready(mine, clock_mono_ms() + 1000, &other) == 0 ||
+                  other.code != ERR_INVALID;
+        conn_free(c);
+        conn_free(mine);
+        _exit(bad);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect_eq(status, 0);
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE, "the parent goes on");
+}
+
+Test(client_conn, signals_are_the_programs)
+{
+    enum conn_fate fate;
+    sigset_t now;
+    start();
+    AUTO(conn_free) struct conn *c = conn_new(url);
+    cr_assert_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+    pthread_sigmask(SIG_SETMASK, NULL, &now);
+    cr_expect_not(sigismember(&now, SIGTERM), "the mask is as it was");
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <criterion/criterion.h>
+
+#include "agentd/limit.h"
+
+static int takes(struct limit *l, const char *key, int64_t now_ms, int tries)
+{
+    int n = 0;
+    for (int i = 0; i < tries; i++)
+        n += limit_take(l, key, now_ms);
+    return n;
+}
+
+Test(limit, a_key_has_its_rate_and_a_second_of_burst)
+{
+    struct limit *l = limit_new(100, 10);
+    cr_expect_eq(takes(l, "a", 1000, 50), 10);
+    cr_expect_eq(takes(l, "a", 1000, 50), 0);
+    cr_expect_eq(takes(l, "a", 1500, 50), 5);
+    cr_expect_eq(takes(l, "a", 9000, 50), 10, "it does not save up more");
+    limit_free(l);
+}
+
+Test(limit, all_keys_together_have_theirs)
+{
+    struct limit *l = limit_new(15, 10);
+    cr_expect_eq(takes(l, "a", 1000, 50), 10);
+    cr_expect_eq(takes(l, "b", 1000, 50), 5);
+    cr_expect_eq(takes(l, "c", 1000, 50), 0);
+    cr_expect_eq(takes(l, "b", 2000, 50), 10, "what all refused was not taken from the key");
+    limit_free(l);
+}
+
+Test(limit, a_clock_that_stands_still_gives_nothing)
+{
+    struct limit *l = limit_new(10, 10);
+    cr_expect_eq(takes(l, "a", 5000, 50), 10);
+    cr_expect_eq(takes(l, "a", 4000, 50), 0);
+    limit_free(l);
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agentd/watcher.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "agentd/chan.h"
+#include "agentd/watch_diff.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/str.h"
+
+/* ---- the difference of two tables ---- */
+
+static int see(struct watch_diff *d, uint32_t id, const char *content)
+{
+    return watch_diff_see(d, id, (struct bytes){(const uint8_t *)content, strlen(content)});
+}
+
+static void count_gone(void *arg, uint32_t id)
+{
+    *(uint64_t *)arg += id;
+}
+
+Test(watch_diff, tells_new_same_and_changed)
+{
+    AUTO(watch_diff_free) struct watch_diff *d = watch_diff_new();
+    cr_expect_eq(see(d, 1, "PENDING"), 1);
+    cr_expect_eq(see(d, 1, "PENDING"), 0);
+    cr_expect_eq(see(d, 1, "RUNNING"), 1);
+    cr_expect_eq(see(d, 2, "RUNNING"), 1);
+    cr_expect_eq(watch_diff_count(d), 2u);
+}
+
+Test(watch_diff, every_byte_counts)
+{
+    AUTO(watch_diff_free) struct watch_diff *d = watch_diff_new();
+    char text[] = "a job of some length, more than a word or two";
+    see(d, 1, text);
+    for (size_t i = 0; i < strlen(text); i++) {
+        text[i] ^= 1;
+        cr_expect_eq(see(d, 1, text), 1, "byte %zu", i);
+    }
+    cr_expect_eq(watch_diff_see(d, 1, (struct bytes){(const uint8_t *)text, strlen(text) - 1}), 1);
+}
+
+Test(watch_diff, names_the_gone_once)
+{
+    AUTO(watch_diff_free) struct watch_diff *d = watch_diff_new();
+    uint64_t gone = 0;
+    watch_diff_begin(d);
+    see(d, 1, "x");
+    see(d, 2, "x");
+    see(d, 4, "x");
+    watch_diff_end(d, count_gone, &gone);
+    cr_expect_eq(gone, 0u);
+    watch_diff_begin(d);
+    see(d, 2, "x");
+    watch_diff_end(d, count_gone, &gone);
+    cr_expect_eq(gone, 5u);
+    watch_diff_begin(d);
+    see(d, 2, "x");
+    watch_diff_end(d, count_gone, &gone);
+    cr_expect_eq(gone, 5u);
+    cr_expect_eq(see(d, 1, "x"), 1, "an id that comes back is new");
+}
+
+Test(watch_diff, forgets_one)
+{
+    AUTO(watch_diff_free) struct watch_diff *d = watch_diff_new();
+    see(d, 7, "x");
+    cr_expect(watch_diff_forget(d, 7));
+    cr_expect_not(watch_diff_forget(d, 7));
+    cr_expect_eq(watch_diff_count(d), 0u);
+}
+
+Test(watch_diff, stays_whole_while_growing_and_shrinking)
+{
+    AUTO(watch_diff_free) struct watch_diff *d = watch_diff_new();
+    enum { N = 20000 };
+    uint64_t gone = 0, sum = 0;
+    for (uint32_t i = 1; i <= N; i++)
+        cr_assert_eq(see(d, i * 7919, "x"), 1);
+    watch_diff_begin(d);
+    for (uint32_t i = 1; i <= N; i++)
+        if (i % 3 == 0)
+            cr_assert_eq(see(d, i * 7919, "x"), 0);
+        else
+            sum += (uint32_t)(i * 7919);
+    watch_diff_end(d, count_gone, &gone);
+    cr_expect_eq(gone, sum);
+    cr_expect_eq(watch_diff_count(d), (size_t)N / 3);
+    for (uint32_t i = 1; i <= N; i++)
+        cr_assert_eq(watch_diff_forget(d, i * 7919), i % 3 == 0);
+    cr_expect_eq(watch_diff_count(d), 0u);
+}
+
+/* ---- the interval ---- */
+
+Test(watcher, loads_as_often_as_configured_but_never_all_the_time)
+{
+    cr_expect_eq(watcher_interval_ms(1000, 300, 10), 1000);
+    cr_expect_eq(watcher_interval_ms(1000, 300, 200), 4000, "a twentieth of the time");
+    cr_expect_eq(watcher_interval_ms(1000, 2, 10), 1000);
+    cr_expect_eq(watcher_interval_ms(1000, 1, 10), 500, "half of MinJobAge");
+    cr_expect_eq(watcher_interval_ms(1000, 2, 900), 1000, "no job may be missed");
+    cr_expect_eq(watcher_interval_ms(1000, 0, 10), 1000, "MinJobAge=0 is never");
+    cr_expect_eq(watcher_interval_ms(1000, 300, 20000), 60000);
+}
+
+/* ---- a watcher with a scheduler of our own ---- */
+
+enum { FAKE_MAX = 3000 };
+
+static struct {
+    pthread_mutex_t lock;
+    const char *states[FAKE_MAX]; /* by job_id; NULL: no such job */
+    int64_t version;              /* what load_jobs() gives as update_time */
+    enum err_code failure;
+    int loads, abouts;
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .version = 1};
+
+static int fake_open(const char *slurm_conf, struct err *err)
+{
+    (void)slurm_conf;
+    (void)err;
+    return 0;
+}
+
+static int fake_fails(struct err *err)
+{
+    return fake.failure ? err_set(err, fake.failure, "Slurm: it is away") : 0;
+}
+
+static int fake_about(struct cluster_about *out, struct err *err)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.abouts++;
+    *out = (struct cluster_about){.name = "fake", .private_jobs = true, .min_job_age_s = 300};
+    int rc = fake_fails(err);
+    pthread_mutex_unlock(&fake.lock);
+    return rc;
+}
+
+static int show(uint32_t id, cluster_job_fn fn, void *arg)
+{
+    struct job j = {.id = "x", .job_id = id, .state = fake.states[id]};
+    return fn(arg, &j);
+}
+
+static int fake_load_jobs(int64_t *update_time, cluster_job_fn fn, void *arg, struct err *err)
+{
+    pthread_mutex_lock(&fake.lock);
+    int rc = fake_fails(err);
+    fake.loads++;
+    if (rc == 0 && *update_time == fake.version)
+        rc = 1;
+    for (uint32_t i = 1; rc == 0 && i < FAKE_MAX; i++)
+        if (fake.states[i])
+            show(i, fn, arg);
+    if (rc == 0)
+        *update_time = fake.version;
+    pthread_mutex_unlock(&fake.lock);
+    return rc;
+}
+
+static int fake_load_job(uint32_t id, cluster_job_fn fn, void *arg, struct err *err)
+{
+    pthread_mutex_lock(&fake.lock);
+    int rc = fake_fails(err);
+    if (rc == 0 && !fake.states[id])
+        rc = err_set(err, ERR_NOT_FOUND, "no job %u", id);
+    else if (rc == 0)
+        show(id, fn, arg);
+    pthread_mutex_unlock(&fake.lock);
+    return rc;
+}
+
+static const struct watcher_source fake_source = {fake_open, fake_about, fake_load_jobs,
+                                                  fake_load_job};
+
+static void set_job(uint32_t id, const char *state)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.states[id] = state;
+    fake.version++;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static void set_failure(enum err_code code)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.failure = code;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static struct {
+    struct arena arena;
+    struct agentd_conf conf;
+    pthread_t thread;
+    int fd, theirs;
+    int rc;
+    /* the load read last, over all of its frames */
+    int64_t seq, code, first_id;
+    size_t frames, jobs, gone;
+    bool full;
+    char state[32], cluster[64];
+} t;
+
+static void *run(void *arg)
+{
+    (void)arg;
+    t.rc = watcher_run(&t.conf, &fake_source, t.theirs);
+    close(t.theirs);
+    return NULL;
+}
+
+static void start(int64_t poll_ms)
+{
+    int fds[2];
+    struct err err = {0};
+    cr_assert_eq(agentd_conf_load(NULL, &t.arena, &t.conf, &err), 0);
+    t.conf.poll_ms = poll_ms;
+    t.conf.slurm_conf = "/nonexistent/slurm.conf";
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    t.fd = fds[0];
+    t.theirs = fds[1];
+    cr_assert_eq(pthread_create(&t.thread, NULL, run, NULL), 0);
+}
+
+/* The watcher's process ends when the broker goes. */
+static int stop(void)
+{
+    shutdown(t.fd, SHUT_WR);
+    char rest[65536];
+    while (read(t.fd, rest, sizeof rest) > 0)
+        ;
+    pthread_join(t.thread, NULL);
+    close(t.fd);
+    arena_done(&t.arena);
+    return t.rc;
+}
+
+/* Reads the frames of one load. */
+static void next_load(void)
+{
+    t.frames = t.jobs = t.gone = 0;
+    t.full = false;
+    t.first_id = 0;
+    for (bool last = false; !last;) {
+        AUTO(arena_done) struct arena arena = {0};
+        AUTO(free) uint8_t *body = NULL;
+        struct watch_report r;
+        struct chan_head head;
+        struct err err = {0};
+        struct job job;
+        cr_assert_eq(chan_read(t.fd, &head, &body, &err), 1, "%s", err.text);
+        cr_assert_eq(msg_unpack(&watch_report_type, (struct bytes){body, head.size}, &arena,
+                                MSG_STRICT, &r, &err),
+                     0, "%s", err.text);
+        cr_expect_leq(r.jobs.n, 1000u);
+        cr_expect(!r.full || t.frames == 0, "a table begins once");
+        t.frames++;
+        t.jobs += r.jobs.n;
+        t.gone += r.gone.n;
+        t.full |= r.full;
+        t.seq = r.seq;
+        t.code = r.code;
+        str_copy(t.cluster, sizeof t.cluster, str_or(r.cluster, ""));
+        for (size_t i = 0; i < r.jobs.n; i++) {
+            cr_assert_eq(msg_unpack(&job_type, r.jobs.v[i], &arena, MSG_STRICT, &job, &err), 0);
+            if (!t.first_id) {
+                t.first_id = job.job_id;
+                str_copy(t.state, sizeof t.state, job.state);
+            }
+        }
+        last = r.last;
+    }
+}
+
+static void command(int64_t seq, uint32_t job_id)
+{
+    struct watch_command cmd = {.seq = seq, .job_id = job_id};
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    struct chan_head head = {0};
+    struct err err = {0};
+    msg_pack(&watch_command_type, &cmd, out);
+    cr_assert_eq(chan_write(t.fd, &head, wire_out_bytes(out), &err), 0);
+}
+
+/* A poll that never comes by itself: what is read is the answer to the command. */
+enum { NEVER_MS = 60000 };
+
+Test(watcher, begins_with_the_whole_table_in_bounded_frames, .timeout = 30)
+{
+    for (uint32_t i = 1; i <= 2500; i++)
+        fake.states[i] = "RUNNING";
+    start(NEVER_MS);
+    next_load();
+    cr_expect(t.full);
+    cr_expect_eq(t.jobs, 2500u);
+    cr_expect_eq(t.frames, 3u);
+    cr_expect_str_eq(t.cluster, "fake");
+    cr_expect_eq(stop(), 0);
+}
+
+Test(watcher, sends_what_has_changed_and_what_is_gone, .timeout = 30)
+{
+    set_job(5, "PENDING");
+    set_job(6, "PENDING");
+    start(NEVER_MS);
+    next_load();
+    set_job(5, "RUNNING");
+    set_job(6, NULL);
+    command(3, 0);
+    next_load();
+    cr_expect_eq(t.seq, 3);
+    cr_expect_not(t.full);
+    cr_expect_eq(t.jobs, 1u);
+    cr_expect_eq(t.first_id, 5);
+    cr_expect_str_eq(t.state, "RUNNING");
+    cr_expect_eq(t.gone, 1u);
+    stop();
+}
+
+Test(watcher, says_so_when_nothing_has_changed, .timeout = 30)
+{
+    set_job(5, "PENDING");
+    start(100);
+    next_load();
+    for (int i = 0; i < 3; i++) {
+        next_load();
+        cr_expect_eq(t.jobs, 0u);
+        cr_expect_eq(t.gone, 0u);
+        cr_expect_eq(t.code, 0);
+    }
+    stop();
+}
+
+Test(watcher, loads_one_job_when_asked_for_it, .timeout = 30)
+{
+    start(NEVER_MS);
+    next_load();
+    int loads = fake.loads;
+    set_job(9, "PENDING");
+    command(1, 9);
+    next_load();
+    cr_expect_eq(t.seq, 1);
+    cr_expect_eq(t.jobs, 1u);
+    cr_expect_not(t.full);
+    command(2, 11);
+    next_load();
+    cr_expect_eq(t.seq, 2);
+    cr_expect_eq(t.jobs, 0u);
+    cr_expect_eq(t.gone, 1u);
+    cr_expect_eq(t.code, 0);
+    cr_expect_eq(fake.loads, loads);
+    stop();
+}
+
+Test(watcher, answers_waiting_commands_together, .timeout = 30)
+{
+    set_job(1, "RUNNING");
+    set_job(2, "RUNNING");
+    start(NEVER_MS);
+    pthread_mutex_lock(&fake.lock); /* its first load waits for us */
+    command(1, 1);
+    command(2, 2);
+    command(3, 1);
+    pthread_mutex_unlock(&fake.lock);
+    while (t.seq < 3)
+        next_load();
+    cr_expect_eq(t.seq, 3);
+    cr_expect_leq(t.jobs, 2u);
+    stop();
+}
+
+Test(watcher, reports_a_failure_and_asks_anew_afterwards, .timeout = 30)
+{
+    set_job(1, "RUNNING");
+    start(100);
+    next_load();
+    int abouts = fake.abouts;
+    set_failure(ERR_SLURM_DOWN);
+    do
+        next_load();
+    while (!t.code);
+    cr_expect_eq(t.code, ERR_SLURM_DOWN);
+    set_failure(ERR_NONE);
+    do
+        next_load();
+    while (t.code);
+    cr_expect_str_eq(t.cluster, "fake");
+    cr_expect_gt(fake.abouts, abouts);
+    cr_expect_eq(t.jobs, 0u, "it is as it was");
+    cr_expect_not(t.full);
+    stop();
+}
+
+Test(watcher, a_first_load_that_fails_is_still_followed_by_a_whole_table, .timeout = 30)
+{
+    set_job(1, "RUNNING");
+    set_failure(ERR_MUNGE);
+    start(100);
+    next_load();
+    cr_expect_eq(t.code, ERR_MUNGE);
+    set_failure(ERR_NONE);
+    do
+        next_load();
+    while (t.code);
+    cr_expect(t.full);
+    cr_expect_eq(t.jobs, 1u);
+    stop();
+}
+
+Test(watcher, nonsense_from_the_broker_ends_it, .timeout = 30)
+{
+    start(NEVER_MS);
+    next_load();
+    struct chan_head head = {.size = 0xffffffff};
+    cr_assert_eq(write(t.fd, &head, sizeof head), (ssize_t)sizeof head);
+    cr_expect_eq(stop(), 1);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The broker's handle on workers, with the test as the monitor and as a worker that may be hostile.
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "agentd/worker.h"
+#include "common/fdio.h"
+#include "tests/fake/fake_monitor.h"
+
+struct result {
+    bool done;
+    struct worker_answer answer;
+    char body[64];
+};
+
+static void on_done(void *arg, const struct worker_answer *a)
+{
+    struct result *r = arg;
+    cr_assert_not(r->done, "answered twice");
+    r->done = true;
+    r->answer = *a;
+    if (a->err.code == ERR_NONE)
+        memcpy(r->body, a->body.p, a->body.n < sizeof r->body ? a->body.n : sizeof r->body);
+}
+
+static const uint8_t empty_map[] = {0x80};
+
+static void ask(struct fake_monitor *m, uint32_t uid, enum worker_op op, struct result *r)
+{
+    struct err err = {0};
+    *r = (struct result){0};
+    cr_assert_eq(workers_ask(m->a.workers, uid, op, (struct bytes){empty_map, 1}, on_done, r, &err),
+                 0, "%s", err.text);
+}
+
+static struct chan_head read_head(struct fake_monitor *m, int fd)
+{
+    struct chan_head h;
+    uint8_t body[4096];
+    fake_monitor_run_for(m, 20);
+    cr_assert_eq(fdio_read_full(fd, &h, sizeof h), 1);
+    cr_assert_leq(h.size, sizeof body);
+    cr_assert_eq(fdio_read_full(fd, body, h.size), 1);
+    return h;
+}
+
+static void answer(int fd, struct chan_head h, const void *body, uint32_t size)
+{
+    h.size = size;
+    cr_assert_eq(fdio_send_full(fd, &h, sizeof h), 0);
+    if (size)
+        cr_assert_eq(fdio_send_full(fd, body, size), 0);
+}
+
+Test(worker_pool, a_request_goes_to_a_worker_of_its_user_and_role)
+{
+    struct fake_monitor m;
+    struct result r;
+    fake_monitor_start(&m);
+    ask(&m, 1001, WORKER_info, &r);
+    struct monitor_request req = fake_monitor_next(&m);
+    cr_expect_eq(req.ask, ASK_SPAWN);
+    cr_expect_eq(req.uid, 1001);
+    cr_expect_eq(req.role, ROLE_CONTROL);
+    int fd = fake_monitor_spawned(&m, &req);
+    struct chan_head h = read_head(&m, fd);
+    cr_expect_eq(h.op, WORKER_info);
+    answer(fd, h, empty_map, 1);
+    fake_monitor_run_until(&m, &r.done);
+    cr_expect_eq(r.answer.err.code, ERR_NONE, "%s", r.answer.err.text);
+    cr_expect(r.answer.answered);
+    /* the next one goes to the same process */
+    ask(&m, 1001, WORKER_info, &r);
+    h = read_head(&m, fd);
+    answer(fd, h, empty_map, 1);
+    fake_monitor_run_until(&m, &r.done);
+    cr_expect(fake_monitor_quiet(&m));
+    close(fd);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, a_refused_spawn_fails_what_waits_for_it)
+{
+    struct fake_monitor m;
+    struct result r;
+    fake_monitor_start(&m);
+    ask(&m, 1001, WORKER_prepare, &r);
+    struct monitor_request req = fake_monitor_next(&m);
+    cr_expect_eq(req.role, ROLE_FILE);
+    fake_monitor_say(&m, SAY_REFUSED, &req, 0, ERR_DENIED, "no lease for uid 1001");
+    fake_monitor_run_until(&m, &r.done);
+    cr_expect_eq(r.answer.err.code, ERR_DENIED);
+    cr_expect_str_eq(r.answer.err.text, "no lease for uid 1001");
+    cr_expect_not(r.answer.sent);
+    fake_monitor_stop(&m);
+}
+
+/* Each of these ends that worker, fails its request as sent but not answered, and leaves bob's be.
+ */
+static void hostile(const void *bytes, size_t size, bool echo_head)
+{
+    struct fake_monitor m;
+    struct result alice, bob;
+    fake_monitor_start(&m);
+    ask(&m, 1001, WORKER_submit, &alice);
+    struct monitor_request alice_req = fake_monitor_next(&m);
+    int alice_fd = fake_monitor_spawned(&m, &alice_req);
+    ask(&m, 1002, WORKER_info, &bob);
+    struct monitor_request bob_req = fake_monitor_next(&m);
+    int bob_fd = fake_monitor_spawned(&m, &bob_req);
+    struct chan_head ah = read_head(&m, alice_fd), bh = read_head(&m, bob_fd);
+
+    if (echo_head)
+        answer(alice_fd, ah, bytes, (uint32_t)size);
+    else
+        cr_assert_eq(fdio_send_full(alice_fd, bytes, size), 0);
+    fake_monitor_run_until(&m, &alice.done);
+    cr_expect(alice.answer.sent);
+    cr_expect_not(alice.answer.answered);
+    cr_expect_neq(alice.answer.err.code, ERR_NONE);
+    struct monitor_request kill_req = fake_monitor_next(&m);
+    cr_expect_eq(kill_req.ask, ASK_KILL);
+    cr_expect_eq(kill_req.process, 1);
+    cr_expect_not(bob.done);
+    answer(bob_fd, bh, empty_map, 1);
+    fake_monitor_run_until(&m, &bob.done);
+    cr_expect_eq(bob.answer.err.code, ERR_NONE);
+
+    /* once it is reaped, alice's next request gets a new process */
+    ask(&m, 1001, WORKER_info, &alice);
+    fake_monitor_run_for(&m, 20);
+    cr_expect(fake_monitor_quiet(&m), "not before the old one is gone");
+    fake_monitor_say(&m, SAY_ENDED, &alice_req, 1, ERR_NONE, "");
+    struct monitor_request again = fake_monitor_next(&m);
+    cr_expect_eq(again.ask, ASK_SPAWN);
+    cr_expect_eq(again.uid, 1001);
+    close(alice_fd);
+    close(bob_fd);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, an_answer_that_is_no_msgpack_ends_that_worker)
+{
+    hostile("\xc1\xc1\xc1", 3, true);
+}
+
+Test(worker_pool, an_answer_of_another_kind_ends_that_worker)
+{
+    hostile("\x81\xa2id\x01", 5, true);
+}
+
+Test(worker_pool, an_answer_with_fields_nobody_knows_ends_that_worker)
+{
+    hostile("\x81\xa3uid\x00", 6, true);
+}
+
+Test(worker_pool, a_frame_that_announces_too_much_ends_that_worker)
+{
+    struct chan_head h = {.size = UINT32_MAX, .serial = 1, .op = WORKER_submit};
+    hostile(&h, sizeof h, false);
+}
+
+Test(worker_pool, an_answer_to_another_request_ends_that_worker)
+{
+    struct chan_head h = {.size = 0, .serial = 4000, .op = WORKER_submit};
+    hostile(&h, sizeof h, false);
+}
+
+Test(worker_pool, an_error_that_cannot_be_read_ends_that_worker)
+{
+    struct fake_monitor m;
+    struct result r;
+    fake_monitor_start(&m);
+    ask(&m, 1001, WORKER_submit, &r);
+    struct monitor_request req = fake_monitor_next(&m);
+    int fd = fake_monitor_spawned(&m, &req);
+    struct chan_head h = read_head(&m, fd);
+    h.code = ERR_INVALID;
+    answer(fd, h, "\x93", 1);
+    fake_monitor_run_until(&m, &r.done);
+    cr_expect_not(r.answer.answered);
+    cr_expect_eq(fake_monitor_next(&m).ask, ASK_KILL);
+    close(fd);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, past_its_deadline_a_worker_is_killed)
+{
+    struct fake_monitor m;
+    struct result r;
+    fake_monitor_start(&m);
+    m.a.conf.call_deadline_s = 1;
+    ask(&m, 1001, WORKER_submit, &r);
+    struct monitor_request req = fake_monitor_next(&m);
+    int fd = fake_monitor_spawned(&m, &req);
+    fake_monitor_run_until(&m, &r.done);
+    cr_expect_eq(r.answer.err.code, ERR_TIMEOUT);
+    cr_expect(r.answer.sent);
+    cr_expect_not(r.answer.answered);
+    cr_expect_eq(fake_monitor_next(&m).ask, ASK_KILL);
+    close(fd);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, a_dead_worker_fails_its_request_and_the_next_ones_get_another)
+{
+    struct fake_monitor m;
+    struct result first, second;
+    fake_monitor_start(&m);
+    ask(&m, 1001, WORKER_submit, &first);
+    struct monitor_request req = fake_monitor_next(&m);
+    int fd = fake_monitor_spawned(&m, &req);
+    read_head(&m, fd);
+    ask(&m, 1001, WORKER_info, &second);
+    close(fd);
+    fake_monitor_run_until(&m, &first.done);
+    cr_expect(first.answer.sent);
+    cr_expect_not(first.answer.answered);
+    cr_expect_not(second.done, "it waits for the next process");
+    cr_expect_eq(fake_monitor_next(&m).ask, ASK_KILL);
+    fake_monitor_say(&m, SAY_ENDED, &req, 1, ERR_NONE, "");
+    req = fake_monitor_next(&m);
+    cr_expect_eq(req.ask, ASK_SPAWN);
+    fd = fake_monitor_spawned(&m, &req);
+    struct chan_head h = read_head(&m, fd);
+    answer(fd, h, empty_map, 1);
+    fake_monitor_run_until(&m, &second.done);
+    cr_expect_eq(second.answer.err.code, ERR_NONE);
+    close(fd);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, workers_that_keep_dying_do_not_keep_requests_waiting)
+{
+    struct fake_monitor m;
+    struct result r;
+    fake_monitor_start(&m);
+    ask(&m, 1001, WORKER_info, &r);
+    for (uint32_t i = 1; !r.done; i++) {
+        cr_assert_lt(i, 10);
+        struct monitor_request req = fake_monitor_next(&m);
+        if (req.ask == ASK_KILL)
+            continue;
+        fake_monitor_say(&m, SAY_REFUSED, &req, 0, ERR_BUSY, "fork: no processes left");
+        fake_monitor_run_for(&m, 20);
+    }
+    cr_expect_eq(r.answer.err.code, ERR_BUSY);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, an_idle_worker_ends)
+{
+    struct fake_monitor m;
+    struct result r;
+    fake_monitor_start(&m);
+    m.a.conf.worker_idle_s = 1;
+    ask(&m, 1001, WORKER_info, &r);
+    struct monitor_request req = fake_monitor_next(&m);
+    int fd = fake_monitor_spawned(&m, &req);
+    answer(fd, read_head(&m, fd), empty_map, 1);
+    fake_monitor_run_until(&m, &r.done);
+    cr_expect_eq(fake_monitor_next(&m).ask, ASK_KILL);
+    close(fd);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, one_users_queue_has_a_cap)
+{
+    struct fake_monitor m;
+    struct result r[3];
+    struct err err = {0};
+    fake_monitor_start(&m);
+    m.a.conf.max_queued_per_user = 2;
+    ask(&m, 1001, WORKER_info, &r[0]);
+    ask(&m, 1001, WORKER_info, &r[1]);
+    cr_expect_eq(workers_ask(m.a.workers, 1001, WORKER_info, (struct bytes){empty_map, 1}, on_done,
+                             &r[2], &err),
+                 -1);
+    cr_expect_eq(err.code, ERR_BUSY);
+    fake_monitor_stop(&m);
+    cr_expect(r[0].done && r[1].done, "stopping answers what waits");
+}
