@@ -25,7 +25,4 @@ struct agentd {
     uint8_t instance[SEAL_ID]; /* of this broker's memory */
 };
 
-/* The cluster's name: as configured, else as slurmctld said; "" while it is not known. */
-const char *agentd_cluster(const struct agentd *a);
-
 #endif

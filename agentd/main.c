@@ -24,11 +24,6 @@
 
 enum { EXIT_UNUSABLE = 2 }; /* tells the monitor that starting again would not help */
 
-const char *agentd_cluster(const struct agentd *a)
-{
-    return *a->conf.cluster ? a->conf.cluster : watch_cluster(a->watch);
-}
-
 static void close_both(int fds[2])
 {
     for (int i = 0; i < 2; i++)
@@ -80,7 +75,7 @@ static void ready(void *arg)
     const struct agentd *a = arg;
     struct watch_status w;
     watch_status(a->watch, &w);
-    log_notice("ready: cluster %s, slurmctld %s", *agentd_cluster(a) ? agentd_cluster(a) : "unknown",
+    log_notice("ready: cluster %s, slurmctld %s", *watch_cluster(a->watch) ? watch_cluster(a->watch) : "unknown",
                w.down ? "does not answer" : "answers");
     sd_notify(0, "READY=1");
 }

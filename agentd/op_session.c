@@ -26,7 +26,7 @@ void op_ping(struct call *c)
     struct ping_reply r = {
         .version = VERSION,
         .protocol = PROTOCOL_VERSION,
-        .cluster = agentd_cluster(c->a),
+        .cluster = watch_cluster(c->a->watch),
         .server_time = clock_now(),
         .slurm_version = *w.slurm_version ? w.slurm_version : NULL,
         .slurmctld = w.down ? "down" : w.as_of ? "up" : "unknown",
@@ -49,7 +49,7 @@ void op_whoami(struct call *c)
         .user = c->user->name,
         .uid = c->user->uid,
         .gid = c->user->gid,
-        .cluster = agentd_cluster(c->a),
+        .cluster = watch_cluster(c->a->watch),
         .origin = listen_origin(c->lc),
         .munge_host = info.munge_host,
         .session_ends = info.ends,

@@ -9,6 +9,7 @@
 #include "agentd/dispatch.h"
 #include "agentd/limit.h"
 #include "agentd/listen.h"
+#include "agentd/watch.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/str.h"
@@ -324,7 +325,7 @@ static void hello(struct sessions *s, struct listen_call *lc, struct bytes cred)
     seal_random(hc->req.session, SEAL_ID);
     seal_keypair(hc->req.server_key, hc->secret);
     memcpy(hc->req.instance, s->a->instance, SEAL_ID);
-    str_copy(hc->req.cluster, sizeof hc->req.cluster, agentd_cluster(s->a));
+    str_copy(hc->req.cluster, sizeof hc->req.cluster, watch_cluster(s->a->watch));
     hc->req.lifetime_s = (uint32_t)s->a->conf.session_s;
     hc->req.cred_size = (uint32_t)cred.n;
     memcpy(hc->req.cred, cred.p, cred.n);

@@ -269,7 +269,7 @@ void watch_status(const struct watch *w, struct watch_status *out)
 
 const char *watch_cluster(const struct watch *w)
 {
-    return w->status.cluster;
+    return *w->a->conf.cluster ? w->a->conf.cluster : w->status.cluster;
 }
 
 int64_t watch_load(struct watch *w, uint32_t job_id)

@@ -33,6 +33,7 @@ struct watch_status {
     bool private_jobs;  /* PrivateData=jobs */
 };
 void watch_status(const struct watch *w, struct watch_status *out);
+/* The cluster's name: as configured, else as slurmctld said; "" while it is not known. */
 const char *watch_cluster(const struct watch *w);
 
 /* Asks for a job, or with 0 for whatever has changed, at once.  Returns the load's number. */
