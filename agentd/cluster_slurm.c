@@ -199,8 +199,10 @@ int cluster_slurm_fail(enum slurm_call call, int rc, const char *what, const str
     struct row row = number ? find(number) : (struct row){0, FATE_LOST, NULL};
     char front[160];
     option_front(in, row.option, front, sizeof front);
-    err_set(err, code_of(row.fate, call), "%s%s%sSlurm: %s", str_or(what, ""), what ? ": " : "",
-            front, number ? cluster_slurm_text(number) : "the call failed without a reason");
+    enum err_code code = code_of(row.fate, call);
+    err_set(err, code, "%s%s%s%s: %s", str_or(what, ""), what ? ": " : "", front,
+            code == ERR_SLURM_DOWN ? "slurmctld does not answer" : "Slurm",
+            number ? cluster_slurm_text(number) : "the call failed without a reason");
     if (!err->slurm_errno)
         err->slurm_errno = number;
     return -1;

@@ -15,6 +15,7 @@ up=()   # sandboxes that are up
 cleanup() {
     local d
     for d in "${up[@]}"; do
+        [ -n "$d" ] || continue
         bash tests/sandbox/sandbox.sh down "$d" >/dev/null 2>&1 || echo "could not take down $d" >&2
     done
 }
@@ -90,11 +91,11 @@ e2e() {
         chown alice: "$copy/run"
         RUN_AS=(setpriv --reuid alice --regid "$(id -g alice)" --init-groups env -i
             HOME="$(getent passwd alice | cut -d: -f6)" PATH="$PATH" LANG=C.UTF-8 ASAN_OPTIONS="${ASAN_OPTIONS:-}")
-        B=$copy RUN_DIR=$copy/run/sb sandbox_run single '(single|submit)/*'
+        B=$copy RUN_DIR=$copy/run/sb sandbox_run single '@(single|submit)/*'
         rm -rf --one-file-system "$copy"
         RUN_AS=()
     else
-        sandbox_run single '(single|submit)/*'
+        sandbox_run single '@(single|submit)/*'
         echo "not run as an ordinary user: the suites that need two users (run as root)"
     fi
 }

@@ -2,6 +2,7 @@
 /* Errors a user can act on: the text says what was wrong and what would be right */
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -28,7 +29,7 @@ Test(errors, option_values_are_named)
     refused(2, "--mem=12Q", "12Q", good, "--mem=12Q");
     refused(2, "--array=5-1", "5-1", good, "--array=5-1");
     refused(2, "nosuchoption", "option", good, "--nosuchoption=1");
-    refused(2, "--burst", "bb", good, "--bb=x");
+    refused(2, "--bb", "does not offer", good, "--bb=x");
 }
 
 Test(errors, an_option_in_the_script_is_named_with_its_line)
@@ -180,30 +181,59 @@ Test(outage, slurmctld_is_down)
     cancel_quietly(user_a(), id);
 }
 
+/* A munged of the test's own, with that key; ends with other_munged_stop(). */
+struct other_munged {
+    char dir[64], socket[96];
+};
+
+static struct other_munged other_munged_start(const char *key)
+{
+    struct other_munged m;
+    AUTO(free) char *cmd = NULL;
+    snprintf(m.dir, sizeof m.dir, "/tmp/sagent-munge-XXXXXX");
+    cr_assert_not_null(mkdtemp(m.dir));
+    cr_assert_eq(chmod(m.dir, 0755), 0);
+    snprintf(m.socket, sizeof m.socket, "%s/s", m.dir);
+    cr_assert_gt(asprintf(&cmd,
+                          "%s >%s/key && chmod 400 %s/key && exec /usr/sbin/munged --force "
+                          "--key-file=%s/key --socket=%s --pid-file=%s/pid --log-file=%s/log "
+                          "--seed-file=%s/seed",
+                          key, m.dir, m.dir, m.dir, m.socket, m.dir, m.dir, m.dir),
+                 0);
+    AUTO(run_free) struct run r = run_as(NULL, "sh", "-c", cmd);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    return m;
+}
+
+static void other_munged_stop(const struct other_munged *m)
+{
+    AUTO(free) char *cmd = NULL;
+    cr_assert_gt(asprintf(&cmd, "kill $(cat %s/pid); rm -rf --one-file-system %s", m->dir, m->dir),
+                 0);
+    AUTO(run_free) struct run r = run_as(NULL, "sh", "-c", cmd);
+}
+
+/* What a client that uses this munged is told. */
+static struct run ping_with(const struct other_munged *m)
+{
+    AUTO(free) char *line = NULL;
+    cr_assert_gt(asprintf(&line, "munge_socket = %s\n", m->socket), 0);
+    AUTO(free) char *conf = client_conf(line);
+    setenv("SLURM_AGENT_CONF", conf, 1);
+    return run_as(user_a(), "slurm-agent", "ping");
+}
+
 Test(outage, munged_is_down_on_the_servers_side)
 {
     /* a second munged with the same key, so that the client's side goes on */
-    AUTO(free) char *key = NULL, *dir = NULL, *cmd = NULL, *conf_lines = NULL;
-    cr_assert_gt(asprintf(&key, "%s/etc/munge.key", sandbox_dir()), 0);
-    cr_assert_gt(asprintf(&dir, "%s", scratch(user_a())), 0);
-    cr_assert_gt(asprintf(&cmd,
-                          "mkdir -p -m 755 %s/m && chown root %s/m && exec /usr/sbin/munged --force "
-                          "--key-file=%s --socket=%s/m/s --pid-file=%s/m/pid --log-file=%s/m/log "
-                          "--seed-file=%s/m/seed",
-                          dir, dir, key, dir, dir, dir, dir),
-                 0);
-    AUTO(run_free) struct run started = run_as(NULL, "sh", "-c", cmd);
-    cr_assert_eq(started.status, 0, "%s", started.err);
-    cr_assert_gt(asprintf(&conf_lines, "munge_socket = %s/m/s\n", dir), 0);
-    AUTO(free) char *conf = client_conf(conf_lines);
-    setenv("SLURM_AGENT_CONF", conf, 1);
+    AUTO(free) char *key = NULL;
+    cr_assert_gt(asprintf(&key, "cat %s/etc/munge/munge.key", sandbox_dir()), 0);
+    struct other_munged m = other_munged_start(key);
     sandbox("stop", "munged");
-    AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "ping");
+    AUTO(run_free) struct run r = ping_with(&m);
     sandbox("start", "munged");
-    AUTO(run_free) struct run after = run_as(user_a(), "slurm-agent", "ping");
-    AUTO(free) char *stop = NULL;
-    cr_assert_gt(asprintf(&stop, "kill $(cat %s/m/pid)", dir), 0);
-    AUTO(run_free) struct run stopped = run_as(NULL, "sh", "-c", stop);
+    AUTO(run_free) struct run after = ping_with(&m);
+    other_munged_stop(&m);
     cr_expect_eq(r.status, 18, "MUNGE: %d %s", r.status, r.err);
     cr_expect_contains(r.err, "server");
     cr_expect_eq(after.status, 0, "%s", after.err);
@@ -211,24 +241,9 @@ Test(outage, munged_is_down_on_the_servers_side)
 
 Test(outage, the_wrong_munge_key)
 {
-    AUTO(free) char *dir = NULL, *cmd = NULL, *conf_lines = NULL;
-    cr_assert_gt(asprintf(&dir, "%s", scratch(user_a())), 0);
-    cr_assert_gt(asprintf(&cmd,
-                          "mkdir -p -m 755 %s/m && chown root %s/m && head -c 1024 /dev/urandom "
-                          ">%s/m/key && chmod 400 %s/m/key && exec /usr/sbin/munged --force "
-                          "--key-file=%s/m/key --socket=%s/m/s --pid-file=%s/m/pid "
-                          "--log-file=%s/m/log --seed-file=%s/m/seed",
-                          dir, dir, dir, dir, dir, dir, dir, dir, dir),
-                 0);
-    AUTO(run_free) struct run started = run_as(NULL, "sh", "-c", cmd);
-    cr_assert_eq(started.status, 0, "%s", started.err);
-    cr_assert_gt(asprintf(&conf_lines, "munge_socket = %s/m/s\n", dir), 0);
-    AUTO(free) char *conf = client_conf(conf_lines);
-    setenv("SLURM_AGENT_CONF", conf, 1);
-    AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "ping");
-    AUTO(free) char *stop = NULL;
-    cr_assert_gt(asprintf(&stop, "kill $(cat %s/m/pid)", dir), 0);
-    AUTO(run_free) struct run stopped = run_as(NULL, "sh", "-c", stop);
+    struct other_munged m = other_munged_start("head -c 1024 /dev/urandom");
+    AUTO(run_free) struct run r = ping_with(&m);
+    other_munged_stop(&m);
     cr_expect_eq(r.status, 5, "AUTH: %d %s", r.status, r.err);
     cr_expect_contains(r.err, "key");
 }

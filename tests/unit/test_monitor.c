@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -431,6 +433,27 @@ Test(monitor, when_the_broker_dies_all_do_before_the_next_one)
     struct said s;
     struct kid *k = worker(&s);
     kill(f.broker->pid, SIGKILL);
+    expect_new_family(k->pid);
+    close_said(&s);
+    kid_free(k);
+}
+
+/* Somebody who does not go at once, as in a hung file system: a traced process stays until its
+ * tracer has waited for it. */
+Test(monitor, no_new_broker_starts_while_somebody_old_is_there)
+{
+    struct said s;
+    struct kid *k = worker(&s);
+    if (ptrace(PTRACE_SEIZE, k->pid, NULL, NULL) < 0) {
+        teardown();
+        cr_skip_test("needs to trace processes");
+    }
+    kill(f.broker->pid, SIGKILL);
+    cr_expect(pid_gone(f.watcher->pid));
+    cr_expect(family_logged(&f, "No broker is started before it has gone"));
+    struct pollfd p = {.fd = f.listening, .events = POLLIN};
+    cr_expect_eq(poll(&p, 1, 500), 0, "nobody new has come");
+    cr_expect_eq(waitpid(k->pid, NULL, 0), k->pid);
     expect_new_family(k->pid);
     close_said(&s);
     kid_free(k);
