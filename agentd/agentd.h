@@ -18,7 +18,7 @@ struct agentd {
     struct monlink *monitor; /* to the monitor */
     struct authlink *auth;   /* to the auth processes */
     struct table *table;
-    struct watch *watch;     /* to the watcher; writes table */
+    struct watch *watch; /* to the watcher; writes table */
     struct workers *workers;
     struct sessions *sessions;
     struct listen *listen;

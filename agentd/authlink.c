@@ -75,8 +75,7 @@ static void pump(struct authlink *l)
         if (!auth->process || auth->current || auth->killed)
             continue;
         struct asked *q = l->queue;
-        if (send(auth->fd, &q->req, sizeof q->req, MSG_NOSIGNAL | MSG_DONTWAIT) !=
-            sizeof q->req) {
+        if (send(auth->fd, &q->req, sizeof q->req, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof q->req) {
             log_warning("auth process %u does not take a HELLO: %s", auth->process,
                         strerror(errno));
             monlink_kill(l->a->monitor, auth->process);

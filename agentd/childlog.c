@@ -17,7 +17,8 @@ enum {
     CHILDLOG_LINE = 400,
     CHILDLOG_LINES = 20, /* in each window */
     CHILDLOG_WINDOW_MS = 10000,
-    CHILDLOG_READS = 16, /* of a turn, so that a worker that writes without end does not hold the loop */
+    CHILDLOG_READS =
+        16, /* of a turn, so that a worker that writes without end does not hold the loop */
 };
 
 struct childlog {

@@ -47,12 +47,13 @@ int cluster_load_jobs(int64_t *update_time, cluster_job_fn fn, void *arg, struct
 int cluster_load_job(uint32_t job_id, cluster_job_fn fn, void *arg, struct err *err);
 
 struct cluster_signal {
-    int number;  /* 0: end the job (SIGCONT, SIGTERM, then SIGKILL) */
+    int number; /* 0: end the job (SIGCONT, SIGTERM, then SIGKILL) */
     bool batch, full;
 };
 /* Name with or without SIG, or a number: ERR_INVALID names the value. */
 int cluster_parse_signal(const char *text, int *ret, struct err *err);
-/* id as Slurm writes it.  *ret_remark is set (static) when there was nothing to do: already ended. */
+/* id as Slurm writes it.  *ret_remark is set (static) when there was nothing to do: already ended.
+ */
 int cluster_cancel(const char *id, const struct cluster_signal *how, const char **ret_remark,
                    struct err *err);
 /* gives: *ret is free()d by the caller. */

@@ -53,8 +53,8 @@ static void log_call(const struct call *c, const struct err *err)
                  c->op->name, *c->what ? " " : "", c->what, listen_origin(c->lc),
                  err_name(err->code), ms, err->text);
     else if (*c->what)
-        log_info("call uid=%u op=%s %s from=%s code=OK ms=%lld", c->user->uid, c->op->name,
-                 c->what, listen_origin(c->lc), ms);
+        log_info("call uid=%u op=%s %s from=%s code=OK ms=%lld", c->user->uid, c->op->name, c->what,
+                 listen_origin(c->lc), ms);
 }
 
 static void send_error(struct agentd *a, struct listen_call *lc, const uint8_t session[SEAL_ID],

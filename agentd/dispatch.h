@@ -20,10 +20,10 @@ struct call {
     uint8_t session[SEAL_ID];
     uint64_t counter;
     int64_t started_ms;
-    struct bytes body;   /* the request's msgpack body, owned */
-    struct arena arena;  /* what the body was unpacked into, and whatever else lives as long */
-    void *state;         /* the handler's own, from the arena */
-    char what[64];       /* for the log: the job it was about */
+    struct bytes body;  /* the request's msgpack body, owned */
+    struct arena arena; /* what the body was unpacked into, and whatever else lives as long */
+    void *state;        /* the handler's own, from the arena */
+    char what[64];      /* for the log: the job it was about */
 };
 
 /* Opened plaintext, borrowed.  Answers in every case. */

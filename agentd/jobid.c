@@ -55,8 +55,8 @@ int jobid_parse(const char *text, struct jobid *out, struct err *err)
 {
     struct jobid id = {0};
     if (!parse(text, &id))
-        return err_set(err, ERR_INVALID,
-                       "'%.80s' is not a job id: give 12, 12_3, 12_[1-4] or 12+1", text);
+        return err_set(err, ERR_INVALID, "'%.80s' is not a job id: give 12, 12_3, 12_[1-4] or 12+1",
+                       text);
     *out = id;
     return 0;
 }

@@ -19,13 +19,13 @@
 #include "common/str.h"
 
 enum {
-    LISTEN_IDLE = 64,          /* contexts that should be waiting for a request */
-    LISTEN_GROW = 64,          /* how many more at a time */
-    LISTEN_MAX_CALLS = 20000,  /* requests held at once; beyond, nng makes the clients wait */
-    LISTEN_SEND_MS = 5000,     /* a client that does not read loses its connection */
+    LISTEN_IDLE = 64,         /* contexts that should be waiting for a request */
+    LISTEN_GROW = 64,         /* how many more at a time */
+    LISTEN_MAX_CALLS = 20000, /* requests held at once; beyond, nng makes the clients wait */
+    LISTEN_SEND_MS = 5000,    /* a client that does not read loses its connection */
     LISTEN_ORIGIN = 64,
-    LISTEN_MAX_PIPES = 65536,  /* slots of the pipe table, a power of two */
-    LISTEN_TURN = 256,         /* frames of one turn of the loop */
+    LISTEN_MAX_PIPES = 65536, /* slots of the pipe table, a power of two */
+    LISTEN_TURN = 256,        /* frames of one turn of the loop */
 };
 
 /* A context: receives one request, waits for its answer, sends it, and over again. */

@@ -75,7 +75,8 @@ static void ready(void *arg)
     const struct agentd *a = arg;
     struct watch_status w;
     watch_status(a->watch, &w);
-    log_notice("ready: cluster %s, slurmctld %s", *watch_cluster(a->watch) ? watch_cluster(a->watch) : "unknown",
+    log_notice("ready: cluster %s, slurmctld %s",
+               *watch_cluster(a->watch) ? watch_cluster(a->watch) : "unknown",
                w.down ? "does not answer" : "answers");
     sd_notify(0, "READY=1");
 }

@@ -14,8 +14,8 @@
 
 /* File descriptors as the children find them. */
 enum {
-    MONITOR_FD = 3,  /* broker, auth: to the monitor.  worker, watcher: to the broker */
-    AUTH_FD = 4,     /* auth: to the broker */
+    MONITOR_FD = 3, /* broker, auth: to the monitor.  worker, watcher: to the broker */
+    AUTH_FD = 4,    /* auth: to the broker */
 };
 
 enum { MONITOR_AUTHS = 2, LEASE_MAX_GROUPS = 1024 };
@@ -34,9 +34,9 @@ enum monitor_ask {
 
 struct monitor_request {
     uint32_t ask;
-    uint32_t serial; /* echoed */
-    uint32_t uid;    /* ASK_SPAWN */
-    uint32_t role;   /* ASK_SPAWN: ROLE_CONTROL or ROLE_FILE */
+    uint32_t serial;  /* echoed */
+    uint32_t uid;     /* ASK_SPAWN */
+    uint32_t role;    /* ASK_SPAWN: ROLE_CONTROL or ROLE_FILE */
     uint32_t process; /* ASK_KILL: the number SAY_SPAWNED, SAY_AUTH or SAY_WATCHER gave */
 };
 
@@ -51,7 +51,7 @@ enum monitor_say {
 
 struct monitor_event {
     uint32_t say;
-    uint32_t serial; /* of the request, 0 when nobody asked */
+    uint32_t serial;  /* of the request, 0 when nobody asked */
     uint32_t process; /* never used twice */
     uint32_t uid;
     uint32_t role;
@@ -71,7 +71,8 @@ struct lease_request {
 };
 
 struct lease_reply {
-    uint32_t code; /* 0, or ERR_AUTH (replayed), ERR_DENIED (uid not served), ERR_BUSY (table full) */
+    uint32_t
+        code; /* 0, or ERR_AUTH (replayed), ERR_DENIED (uid not served), ERR_BUSY (table full) */
     char text[200];
 };
 
@@ -79,7 +80,8 @@ struct lease_reply {
 struct auth_request {
     uint32_t serial;
     uint32_t lifetime_s;
-    char cluster[CRED_CLUSTER_MAX]; /* empty: not known yet, then a HELLO that names one is refused */
+    char cluster[CRED_CLUSTER_MAX]; /* empty: not known yet, then a HELLO that names one is refused
+                                     */
     uint8_t session[SEAL_ID];
     uint8_t server_key[SEAL_KEY];
     uint8_t instance[SEAL_ID];

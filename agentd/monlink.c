@@ -39,7 +39,9 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
         struct cmsghdr align;
     } control;
     struct iovec iov = {&ev, sizeof ev};
-    struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+    struct msghdr h = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
                        .msg_controllen = sizeof control};
     int fds[2];
     (void)s;
@@ -63,8 +65,9 @@ struct monlink *monlink_new(struct sd_event *loop, int fd, monlink_event_fn on_e
 {
     struct monlink *m = calloc(1, sizeof *m);
     if (!m || sd_event_add_io(loop, &m->source, fd, EPOLLIN, on_io, m) < 0) {
-        err_set(err, ERR_INTERNAL, "cannot watch the monitor's socket: start slurm-agentd, which "
-                                   "starts this program");
+        err_set(err, ERR_INTERNAL,
+                "cannot watch the monitor's socket: start slurm-agentd, which "
+                "starts this program");
         close(fd);
         free(m);
         return NULL;

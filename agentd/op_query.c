@@ -163,9 +163,9 @@ void op_job_get(struct call *c)
 struct listing {
     struct gathering g;
     const struct list_request *req;
-    int64_t uid; /* whose jobs; -1: see req */
+    int64_t uid;             /* whose jobs; -1: see req */
     bool states[JOB_STATES]; /* wanted ones; any when req->states is empty */
-    uint32_t last; /* job_id of the last row taken */
+    uint32_t last;           /* job_id of the last row taken */
     bool more;
 };
 

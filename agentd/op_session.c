@@ -29,7 +29,9 @@ void op_ping(struct call *c)
         .cluster = watch_cluster(c->a->watch),
         .server_time = clock_now(),
         .slurm_version = *w.slurm_version ? w.slurm_version : NULL,
-        .slurmctld = w.down ? "down" : w.as_of ? "up" : "unknown",
+        .slurmctld = w.down    ? "down"
+                     : w.as_of ? "up"
+                               : "unknown",
         .slurmctld_error = *w.error ? w.error : NULL,
         .as_of = w.as_of,
         .stale = w.stale,

@@ -14,8 +14,7 @@ static void fail_sent(struct call *c, const struct worker_answer *answer)
         call_fail(c, &answer->err);
         return;
     }
-    err_set(&err, ERR_IN_DOUBT, "the job may or may not have been submitted: %s",
-            answer->err.text);
+    err_set(&err, ERR_IN_DOUBT, "the job may or may not have been submitted: %s", answer->err.text);
     call_fail(c, &err);
 }
 
@@ -31,8 +30,9 @@ static void on_submitted(void *arg, const struct worker_answer *answer)
     if (msg_unpack(&submit_reply_type, answer->body, &c->arena, MSG_STRICT, &r, &err) < 0 ||
         !r.id || !r.job_id) {
         err = (struct err){0};
-        err_set(&err, ERR_IN_DOUBT, "the job may or may not have been submitted: the worker's "
-                                    "answer has no job id");
+        err_set(&err, ERR_IN_DOUBT,
+                "the job may or may not have been submitted: the worker's "
+                "answer has no job id");
         call_fail(c, &err);
         return;
     }

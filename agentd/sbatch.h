@@ -16,7 +16,12 @@
 /* UNLIMITED / INFINITE */
 #define SBATCH_INFINITE INT64_MAX
 
-enum sbatch_exclusive { SBATCH_EXCLUSIVE_UNSET, SBATCH_EXCLUSIVE_NODE, SBATCH_EXCLUSIVE_USER, SBATCH_EXCLUSIVE_MCS };
+enum sbatch_exclusive {
+    SBATCH_EXCLUSIVE_UNSET,
+    SBATCH_EXCLUSIVE_NODE,
+    SBATCH_EXCLUSIVE_USER,
+    SBATCH_EXCLUSIVE_MCS
+};
 
 /* bits of mail_type: the adapter turns them into Slurm's */
 enum sbatch_mail {
@@ -37,16 +42,16 @@ enum sbatch_mail {
 struct sbatch {
     const char *job_name, *partition, *account, *qos, *constraint, *gres;
     const char *std_out, *std_err, *std_in;
-    const char *array;       /* checked expression: 1-10:2%3 */
-    const char *dependency;  /* checked expression */
+    const char *array;      /* checked expression: 1-10:2%3 */
+    const char *dependency; /* checked expression */
     const char *comment, *chdir, *export_env, *mail_user;
-    int64_t time_limit_min;  /* minutes, rounded up as sbatch does; SBATCH_INFINITE */
+    int64_t time_limit_min; /* minutes, rounded up as sbatch does; SBATCH_INFINITE */
     int64_t min_nodes, max_nodes;
     int64_t ntasks, cpus_per_task;
     int64_t mem_per_node_mb, mem_per_cpu_mb; /* MiB; 0 is all of the node's */
-    int64_t begin;           /* Unix seconds */
-    int64_t requeue;         /* 0 or 1 */
-    int64_t mail_type;       /* enum sbatch_mail bits; 0 is NONE */
+    int64_t begin;                           /* Unix seconds */
+    int64_t requeue;                         /* 0 or 1 */
+    int64_t mail_type;                       /* enum sbatch_mail bits; 0 is NONE */
     enum sbatch_exclusive exclusive;
     bool hold;
 };
@@ -59,10 +64,10 @@ struct sbatch {
 int sbatch_parse(struct bytes script, const struct pairs *options, size_t max_script, int64_t now,
                  struct arena *arena, struct sbatch *out, struct err *err);
 
-/* The job's environment: the request's variables as --export says (in->export_env), then what sbatch adds
- * itself: SLURM_SUBMIT_DIR, SLURM_SUBMIT_HOST, SLURM_JOB_NAME, SLURM_PRIO_PROCESS, SLURM_UMASK 0022,
- * SLURM_NTASKS and kin, SLURM_GET_USER_ENV=1 when login is set or --export is NONE or a list.  "NAME=value"
- * strings, never none. */
+/* The job's environment: the request's variables as --export says (in->export_env), then what
+ * sbatch adds itself: SLURM_SUBMIT_DIR, SLURM_SUBMIT_HOST, SLURM_JOB_NAME, SLURM_PRIO_PROCESS,
+ * SLURM_UMASK 0022, SLURM_NTASKS and kin, SLURM_GET_USER_ENV=1 when login is set or --export is
+ * NONE or a list.  "NAME=value" strings, never none. */
 int sbatch_environment(const struct sbatch *in, const struct pairs *offered, bool login,
                        const char *work_dir, const char *submit_host, struct arena *arena,
                        struct strs *out, struct err *err);

@@ -228,8 +228,8 @@ static void hello_free(struct hello_call *hc)
 }
 CLEANUP_FN(struct hello_call, hello_free)
 
-static int session_add(struct sessions *s, const struct hello_call *hc,
-                       const struct auth_reply *r, struct err *err)
+static int session_add(struct sessions *s, const struct hello_call *hc, const struct auth_reply *r,
+                       struct err *err)
 {
     struct user *u = user_get(s, r->uid);
     if (!u)
@@ -432,8 +432,8 @@ void sessions_reply(struct sessions *s, struct listen_call *lc, const uint8_t id
     if (body.n)
         memcpy(s->plain + PLAIN_HEAD, body.p, body.n);
     uint8_t *frame = listen_reply(lc, plain_size + SEAL_OVERHEAD);
-    if (!frame || seal_reply(&e->seal, counter, (struct bytes){s->plain, plain_size}, frame,
-                             &err) < 0) {
+    if (!frame ||
+        seal_reply(&e->seal, counter, (struct bytes){s->plain, plain_size}, frame, &err) < 0) {
         listen_drop(lc);
         return;
     }

@@ -16,8 +16,8 @@ struct sessions;
 struct user {
     uint32_t uid, gid;
     char name[256];
-    size_t sessions; /* open ones */
-    size_t calls;    /* requests under way; a user with any is kept */
+    size_t sessions;   /* open ones */
+    size_t calls;      /* requests under way; a user with any is kept */
     int64_t watch_seq; /* the load that shows this user's latest change */
     struct user *next;
 };

@@ -23,9 +23,9 @@ struct index {
 struct table {
     size_t max, live;
     uint32_t generation;
-    size_t removed;         /* entries that wait for the sweep */
-    struct index by_id;     /* job_id */
-    struct index by_group;  /* group, then job_id */
+    size_t removed;        /* entries that wait for the sweep */
+    struct index by_id;    /* job_id */
+    struct index by_group; /* group, then job_id */
 };
 
 static uint64_t id_key(const struct entry *e)

@@ -15,9 +15,10 @@
 #include "common/str.h"
 
 enum {
-    WATCH_PATIENCE_MS = 2000, /* a query waits this long for the load that shows its user's change */
-    WATCH_STALE_MS = 5000,    /* at least; three intervals when that is more */
-    WATCH_HUNG_MS = 300000,   /* Slurm's own failover is over by then */
+    WATCH_PATIENCE_MS =
+        2000,               /* a query waits this long for the load that shows its user's change */
+    WATCH_STALE_MS = 5000,  /* at least; three intervals when that is more */
+    WATCH_HUNG_MS = 300000, /* Slurm's own failover is over by then */
 };
 
 /* A query that waits for a load. */
@@ -96,8 +97,7 @@ static void take_about(struct watch *w, const struct watch_report *r)
     if (!r->cluster)
         return;
     str_copy(w->status.cluster, sizeof w->status.cluster, r->cluster);
-    str_copy(w->status.slurm_version, sizeof w->status.slurm_version,
-             str_or(r->slurm_version, ""));
+    str_copy(w->status.slurm_version, sizeof w->status.slurm_version, str_or(r->slurm_version, ""));
     w->status.private_jobs = r->private_jobs;
 }
 
@@ -258,8 +258,8 @@ void watch_status(const struct watch *w, struct watch_status *out)
 {
     int64_t patience = 3 * w->interval_ms > WATCH_STALE_MS ? 3 * w->interval_ms : WATCH_STALE_MS;
     *out = w->status;
-    out->stale = w->status.as_of == 0 || w->status.down ||
-                 clock_mono_ms() - w->loaded_ms > patience;
+    out->stale =
+        w->status.as_of == 0 || w->status.down || clock_mono_ms() - w->loaded_ms > patience;
     if (!out->stale || *out->error)
         return;
     str_copy(out->error, sizeof out->error,

@@ -24,13 +24,13 @@ void watch_ended(struct watch *w, uint32_t process);
 
 /* How fresh the table is. */
 struct watch_status {
-    int64_t as_of;      /* Unix seconds of the last load; 0: none yet */
-    bool stale;         /* older than it should be */
-    bool down;          /* the last load failed */
-    char error[500];    /* what it said, or why the table is stale; "" otherwise */
-    char cluster[64];   /* "" until slurmctld has answered once */
+    int64_t as_of;    /* Unix seconds of the last load; 0: none yet */
+    bool stale;       /* older than it should be */
+    bool down;        /* the last load failed */
+    char error[500];  /* what it said, or why the table is stale; "" otherwise */
+    char cluster[64]; /* "" until slurmctld has answered once */
     char slurm_version[64];
-    bool private_jobs;  /* PrivateData=jobs */
+    bool private_jobs; /* PrivateData=jobs */
 };
 void watch_status(const struct watch *w, struct watch_status *out);
 /* The cluster's name: as configured, else as slurmctld said; "" while it is not known. */

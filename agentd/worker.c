@@ -27,8 +27,7 @@ struct op {
 };
 
 static const struct op ops[] = {
-#define WOP(id, number, role, request, reply, help)                                                \
-    {WORKER_##id, ROLE_##role, #id, &reply##_type},
+#define WOP(id, number, role, request, reply, help) {WORKER_##id, ROLE_##role, #id, &reply##_type},
 #include "agentd/worker_ops.def"
 #undef WOP
 };

@@ -91,8 +91,8 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 {
     struct loading *l = arg;
     if (strcmp(section, l->section) != 0) {
-        err_set(l->err, ERR_INVALID, "%s:%d: section [%s]: settings belong in [%s]", l->name, l->line,
-                section, l->section);
+        err_set(l->err, ERR_INVALID, "%s:%d: section [%s]: settings belong in [%s]", l->name,
+                l->line, section, l->section);
         return 0;
     }
     for (size_t i = 0; i < l->n; i++) {

@@ -19,7 +19,7 @@ enum {
     CRED_MAX = 4096,       /* bytes of a credential's text */
     CRED_CLUSTER_MAX = 64, /* with the NUL */
     CRED_TAG = 16,
-    CRED_MAX_AGE_S = 300,  /* whatever TTL the client chose */
+    CRED_MAX_AGE_S = 300, /* whatever TTL the client chose */
     CRED_MAX_FUTURE_S = 300,
 };
 
@@ -41,7 +41,8 @@ struct welcome {
     uint8_t session[SEAL_ID];
     uint8_t key[SEAL_KEY];
     uint8_t hello_hash[SEAL_HASH];
-    uint8_t instance[SEAL_ID]; /* of the server's memory: a new one means old request ids are void */
+    uint8_t
+        instance[SEAL_ID]; /* of the server's memory: a new one means old request ids are void */
 };
 
 /* What munged vouches for. */
@@ -69,7 +70,10 @@ int cred_decode_welcome(const char *socket, struct bytes cred, struct welcome *r
                         struct cred_origin *ret_from, struct err *err);
 
 /* The fixed payloads alone, for tests and fuzzers; what cred_decode_* call. */
-enum { CRED_HELLO_SIZE = 16 + 4 + 64 + 32, CRED_WELCOME_SIZE = 16 + 4 + 4 + 64 + 16 + 32 + 32 + 16 };
+enum {
+    CRED_HELLO_SIZE = 16 + 4 + 64 + 32,
+    CRED_WELCOME_SIZE = 16 + 4 + 4 + 64 + 16 + 32 + 32 + 16
+};
 void cred_pack_hello(const struct hello *h, uint8_t out[CRED_HELLO_SIZE]);
 int cred_unpack_hello(struct bytes payload, struct hello *ret, struct err *err);
 void cred_pack_welcome(const struct welcome *w, uint8_t out[CRED_WELCOME_SIZE]);

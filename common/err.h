@@ -17,10 +17,10 @@ enum err_code {
 };
 
 struct err {
-    enum err_code code;  /* ERR_NONE until something fails */
-    int slurm_errno;     /* Slurm's own number (slurm_errno.h), 0 when Slurm was not the one */
-    int retry_after_ms;  /* with a code that may be retried; 0 when there is no advice */
-    char text[500];      /* one sentence, no newline */
+    enum err_code code; /* ERR_NONE until something fails */
+    int slurm_errno;    /* Slurm's own number (slurm_errno.h), 0 when Slurm was not the one */
+    int retry_after_ms; /* with a code that may be retried; 0 when there is no advice */
+    char text[500];     /* one sentence, no newline */
 };
 
 /* Fills *e unless it is filled already: the first cause wins.  Keeps errno.  Returns -1. */

@@ -13,7 +13,9 @@
         typedef struct body self;                                                                  \
         static const struct msg_field fields[] = {
 #define END(body)                                                                                  \
-    {.name = NULL, .offset = offsetof(self, end_)}                                                 \
+    {                                                                                              \
+        .name = NULL, .offset = offsetof(self, end_)                                               \
+    }                                                                                              \
     }                                                                                              \
     ;                                                                                              \
     *ret_n = ARRAY_LEN(fields) - 1;                                                                \
@@ -328,8 +330,8 @@ static int read_field(struct reading *r, const struct msg_field *f, void *at)
     return -1;
 }
 
-static const struct msg_field *find_field(const struct msg_field *fields, size_t n, struct bytes key,
-                                          size_t hint)
+static const struct msg_field *find_field(const struct msg_field *fields, size_t n,
+                                          struct bytes key, size_t hint)
 {
     /* Writers keep the table's order, so the next field is nearly always at or behind the hint. */
     for (size_t k = 0; k < n; k++) {

@@ -68,7 +68,8 @@ struct msg_type {
 #define BODY(name) struct name {
 #define END(name)                                                                                  \
     char end_; /* C has no empty structs */                                                        \
-    };                                                                                             \
+    }                                                                                              \
+    ;                                                                                              \
     extern const struct msg_type name##_type;
 #define STR(name, max, help) const char *name;
 #define BIN(name, max, help) struct bytes name;

@@ -78,10 +78,11 @@ enum seal_side { SEAL_CLIENT, SEAL_SERVER };
 struct seal {
     uint8_t session[SEAL_ID];
     uint8_t tx[SEAL_KEY], rx[SEAL_KEY];
-    uint64_t tx_counter;              /* the next one to use; begins at 1 */
-    uint64_t rx_highest;              /* server: highest request counter accepted */
-    uint64_t window[SEAL_WINDOW / 64]; /* server: which of the SEAL_WINDOW counters up to rx_highest came */
-    pid_t owner;                      /* after a fork the child must not use the keys: nonces would recur */
+    uint64_t tx_counter; /* the next one to use; begins at 1 */
+    uint64_t rx_highest; /* server: highest request counter accepted */
+    uint64_t window[SEAL_WINDOW /
+                    64]; /* server: which of the SEAL_WINDOW counters up to rx_highest came */
+    pid_t owner;         /* after a fork the child must not use the keys: nonces would recur */
 };
 
 /* Derives the keys.  ERR_AUTH when the peer's public key is unusable (of low order). */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* wire.h: msgpack, bounded: the reader checks every count against the bytes left before it believes it
+/* wire.h: msgpack, bounded: the reader checks every count against the bytes left before it believes
+ * it
  *
  * msgpack-c 4.0's own unpacker reserves what a header announces before it has seen the body, so
  * outside bytes are read here and msgpack-c only writes.  A read error is sticky: a decoder may go

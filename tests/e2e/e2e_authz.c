@@ -54,12 +54,11 @@ Test(authz, a_script_is_read_with_the_users_own_rights)
     AUTO(free) char *path = scratch_file(user_a(), "mine.sh", "#!/bin/sh\ntrue\n");
     AUTO(run_free) struct run closed = run_as(user_a(), "chmod", "600", path);
     AUTO(run_free)
-    struct run own = run_as(user_a(), "slurm-agent", "submit", "--hold", "--parsable",
-                            "--remote-script", path);
+    struct run own =
+        run_as(user_a(), "slurm-agent", "submit", "--hold", "--parsable", "--remote-script", path);
     cr_expect_eq(own.status, 0, "%s", own.err);
     AUTO(run_free)
-    struct run other =
-        run_as(user_b(), "slurm-agent", "submit", "--hold", "--remote-script", path);
+    struct run other = run_as(user_b(), "slurm-agent", "submit", "--hold", "--remote-script", path);
     cr_expect_eq(other.status, 4, "DENIED: %s", other.err);
     cr_expect_contains(other.err, path);
     cr_expect_contains(other.err, "Permission denied");

@@ -81,7 +81,8 @@ Test(errors, scripts_on_the_cluster)
     cr_expect_contains(d.err, "regular file");
     AUTO(run_free) struct run made = run_as(user_a(), "mkfifo", fifo);
     cr_assert_eq(made.status, 0);
-    AUTO(run_free) struct run f = run_as(user_a(), "slurm-agent", "submit", "--remote-script", fifo);
+    AUTO(run_free)
+    struct run f = run_as(user_a(), "slurm-agent", "submit", "--remote-script", fifo);
     cr_expect_eq(f.status, 2, "%s", f.err);
     cr_expect_contains(f.err, "regular file");
 }
@@ -252,9 +253,10 @@ Test(outage, a_broker_that_is_killed_comes_back)
 {
     AUTO(free) char *id = submit(user_a(), good, "--hold");
     AUTO(run_free)
-    struct run killed = run_as(NULL, "sh", "-c",
-                               "kill -9 $(cat /proc/$(cut -d' ' -f1 $SLURM_AGENT_SANDBOX/run/agentd.pid)/task/*/children "
-                               "| xargs -n1 sh -c 'grep -q broker /proc/$0/comm && echo $0')");
+    struct run killed = run_as(
+        NULL, "sh", "-c",
+        "kill -9 $(cat /proc/$(cut -d' ' -f1 $SLURM_AGENT_SANDBOX/run/agentd.pid)/task/*/children "
+        "| xargs -n1 sh -c 'grep -q broker /proc/$0/comm && echo $0')");
     cr_assert_eq(killed.status, 0, "%s", killed.err);
     wait_state(user_a(), id, "PENDING");
     cancel_quietly(user_a(), id);

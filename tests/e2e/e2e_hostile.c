@@ -24,7 +24,8 @@ static const uint8_t empty_map[] = {0x80};
 
 static enum err_code code_of(struct bytes plain)
 {
-    enum err_code code = plain.n >= 4 ? (enum err_code)(plain.p[0] << 8 | plain.p[1]) : ERR_INTERNAL;
+    enum err_code code =
+        plain.n >= 4 ? (enum err_code)(plain.p[0] << 8 | plain.p[1]) : ERR_INTERNAL;
     free((void *)plain.p);
     return code;
 }

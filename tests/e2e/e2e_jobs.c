@@ -64,8 +64,8 @@ Test(query, list_shows_own_jobs_and_filters)
     cr_expect_contains(all.out, user_a());
     cr_expect_contains(all.out, user_b());
     AUTO(run_free)
-    struct run none = run_as(user_a(), "slurm-agent", "list", "--all", "--name=filter-me",
-                             "--state=RUNNING");
+    struct run none =
+        run_as(user_a(), "slurm-agent", "list", "--all", "--name=filter-me", "--state=RUNNING");
     cr_expect_null(strstr(none.out, "filter-me"), "%s", none.out);
     AUTO(run_free)
     struct run bad = run_as(user_a(), "slurm-agent", "list", "--state=SLEEPING");

@@ -54,10 +54,11 @@ Test(submit, prints_what_sbatch_prints)
 Test(submit, the_job_is_the_users)
 {
     /* uid, primary group and every supplementary group, as a login would have them */
-    AUTO(free) char *out = output_of("#!/bin/sh\nid -u\nid -g\nid -G | tr ' ' '\\n' | sort -n | xargs\n");
+    AUTO(free)
+    char *out = output_of("#!/bin/sh\nid -u\nid -g\nid -G | tr ' ' '\\n' | sort -n | xargs\n");
     AUTO(run_free)
-    struct run r = run_as(user_a(), "sh", "-c",
-                          "id -u; id -g; id -G | tr ' ' '\\n' | sort -n | xargs");
+    struct run r =
+        run_as(user_a(), "sh", "-c", "id -u; id -g; id -G | tr ' ' '\\n' | sort -n | xargs");
     cr_expect_str_eq(out, r.out);
 }
 
@@ -75,8 +76,8 @@ Test(submit, a_job_is_seen_right_after_its_submit)
 
 Test(submit, arguments_reach_the_script)
 {
-    AUTO(free) char *path = scratch_file(user_a(), "a.sh",
-                                         "#!/bin/sh\nfor a; do echo \"[$a]\"; done\n");
+    AUTO(free)
+    char *path = scratch_file(user_a(), "a.sh", "#!/bin/sh\nfor a; do echo \"[$a]\"; done\n");
     AUTO(free) char *out = NULL, *option = NULL;
     cr_assert_gt(asprintf(&out, "%s/args", scratch(user_a())), 0);
     cr_assert_gt(asprintf(&option, "--output=%s", out), 0);
@@ -103,10 +104,11 @@ Test(submit, the_script_can_come_from_stdin)
 
 Test(submit, a_script_on_the_cluster_is_read_there)
 {
-    AUTO(free) char *path = scratch_file(user_a(), "there.sh", "#!/bin/sh\n#SBATCH -J named\ntrue\n");
+    AUTO(free)
+    char *path = scratch_file(user_a(), "there.sh", "#!/bin/sh\n#SBATCH -J named\ntrue\n");
     AUTO(run_free)
-    struct run r = run_as(user_a(), "slurm-agent", "submit", "--parsable", "--hold",
-                          "--remote-script", path);
+    struct run r =
+        run_as(user_a(), "slurm-agent", "submit", "--parsable", "--hold", "--remote-script", path);
     cr_assert_eq(r.status, 0, "%s", r.err);
     r.out[strcspn(r.out, "\n")] = '\0';
     cr_expect_str_eq(job_field(user_a(), r.out, "name"), "named");
@@ -144,8 +146,8 @@ Test(submit, options_reach_slurm)
     AUTO(free)
     char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=a name",
                       "--partition=main", "--time=1-02:03", "--nodes=1-2", "--ntasks=3",
-                      "--cpus-per-task=2", "--mem=100M", "--comment=a comment",
-                      "--output=o-%j", "--error=e-%j", "--begin=now+2hours", "--no-requeue");
+                      "--cpus-per-task=2", "--mem=100M", "--comment=a comment", "--output=o-%j",
+                      "--error=e-%j", "--begin=now+2hours", "--no-requeue");
     json_t *j = job_json(user_a(), id);
     cr_assert_not_null(j);
 #define text(field) json_string_value(json_object_get(j, field))

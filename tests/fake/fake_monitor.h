@@ -31,7 +31,8 @@ bool fake_monitor_quiet(struct fake_monitor *m);
 int fake_monitor_spawned(struct fake_monitor *m, const struct monitor_request *req);
 /* Attaches an auth process: gives its end. */
 int fake_monitor_auth(struct fake_monitor *m);
-void fake_monitor_say(struct fake_monitor *m, enum monitor_say say, const struct monitor_request *req,
-                      uint32_t process, enum err_code code, const char *text);
+void fake_monitor_say(struct fake_monitor *m, enum monitor_say say,
+                      const struct monitor_request *req, uint32_t process, enum err_code code,
+                      const char *text);
 
 #endif

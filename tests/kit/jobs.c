@@ -42,8 +42,7 @@ const char *sandbox_dir(void)
 void sandbox(const char *command, const char *part)
 {
     AUTO(run_free)
-    struct run r =
-        run_as(NULL, "bash", "tests/sandbox/sandbox.sh", command, sandbox_dir(), part);
+    struct run r = run_as(NULL, "bash", "tests/sandbox/sandbox.sh", command, sandbox_dir(), part);
     cr_assert_eq(r.status, 0, "%s %s: %s%s", command, part, r.out, r.err);
 }
 

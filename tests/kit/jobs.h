@@ -24,10 +24,12 @@ void sandbox(const char *command, const char *part);
 /* Submits script as user with up to 12 further arguments before the script; gives the id, which
  * belongs to the caller.  Fails the test when refused. */
 char *submit_argv(const char *user, const char *script, const char *const *options);
-#define submit(user, script, ...) submit_argv(user, script, (const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
+#define submit(user, script, ...)                                                                  \
+    submit_argv(user, script, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 /* What the submit of script wrote: for those that are refused. */
 struct run try_submit_argv(const char *user, const char *script, const char *const *options);
-#define try_submit(user, script, ...) try_submit_argv(user, script, (const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
+#define try_submit(user, script, ...)                                                              \
+    try_submit_argv(user, script, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
 /* The job's JSON as user sees it, or NULL; json_decref() it. */
 json_t *job_json(const char *user, const char *id);

@@ -100,8 +100,9 @@ void peer_login(struct peer *p)
     seal_hash(cred.p, cred.n, wh);
     cr_assert_eq(memcmp(hh, w.hello_hash, SEAL_HASH), 0);
     memcpy(p->session, w.session, SEAL_ID);
-    cr_assert_eq(seal_init(&p->seal, SEAL_CLIENT, w.session, hello.key, secret, w.key, hh, wh, &err),
-                 0, "%s", err.text);
+    cr_assert_eq(
+        seal_init(&p->seal, SEAL_CLIENT, w.session, hello.key, secret, w.key, hh, wh, &err), 0,
+        "%s", err.text);
     free((void *)frame.p);
 }
 

@@ -88,7 +88,8 @@ static void pump(pid_t pid, struct sink *out, struct sink *err, const char *name
 struct run run_argv(const char *user, const char *const *argv, const char *input)
 {
     int in[2], out[2], err[2], status;
-    cr_assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
+    cr_assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 &&
+              pipe2(err, O_CLOEXEC) == 0);
     /* Small inputs fit into the pipe, so that nobody waits for anybody. */
     cr_assert_lt(strlen(input), 60000);
     fflush(NULL);
