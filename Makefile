@@ -175,7 +175,8 @@ soak: deps  ## 2,000 rounds of submit, get and cancel: memory and descriptors st
 	@$(MAKE) --no-print-directory all $(B)/tests/bench_spine
 	@B=$(B) SOAK_ROUNDS=$(SOAK_ROUNDS) bash tests/bench/run.sh soak
 
-$(B)/tests/bench_spine: $(call obj,tests/bench/bench_spine.c) $(B)/lib/libslurmagent.a
+$(B)/tests/bench_spine: $(call obj,tests/bench/bench_spine.c $(sort $(filter-out agentd/worker_main.c,$(WORKER_SRC)))) \
+                        $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
