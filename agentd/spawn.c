@@ -110,8 +110,10 @@ static void run_child(const struct spawn *s, pid_t parent)
     sigset_t none;
     unsigned n = 0;
     sigemptyset(&none);
+    /* The kernel's own call: glibc keeps two signals to itself, which may come here ignored. */
+    static const unsigned long default_action[8];
     for (int sig = 1; sig < NSIG; sig++)
-        signal(sig, SIG_DFL);
+        syscall(SYS_rt_sigaction, sig, default_action, NULL, NSIG / 8);
     sigprocmask(SIG_SETMASK, &none, NULL);
     dup2(s->null_fd, 0);
     dup2(s->null_fd, 1);

@@ -51,8 +51,10 @@ static char scratch_dir[128];
 /* Criterion runs each test in a process of its own, so this is one directory a test. */
 static void remove_scratch(void)
 {
-    if (*scratch_dir)
-        run_as(NULL, "rm", "-rf", "--one-file-system", scratch_dir);
+    if (!*scratch_dir)
+        return;
+    struct run r = run_as(NULL, "rm", "-rf", "--one-file-system", scratch_dir);
+    run_free(&r);
 }
 
 const char *scratch(const char *user)
@@ -167,5 +169,6 @@ void wait_state(const char *user, const char *id, const char *states)
 
 void cancel_quietly(const char *user, const char *id)
 {
-    AUTO(run_free) struct run r = run_as(user, "slurm-agent", "cancel", "--quiet", id);
+    struct run r = run_as(user, "slurm-agent", "cancel", "--quiet", id);
+    run_free(&r);
 }
