@@ -96,13 +96,13 @@ $(B)/tests/unit: $(call obj,$(sort $(UNIT_SRC) $(UNIT_OBJ) $(CLIENT_SRC) $(filte
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
-# What tests start: stand-ins for the monitor's children, and a clock that is wrong.  The latter is
-# preloaded into munged, so no sanitizer in it.
-HELPERS := $(B)/tests/libexec/fake_child $(B)/tests/libexec/shifted_clock.so
+# What tests start: stand-ins for the monitor's children; a clock that is wrong, for munged, and a
+# munge_encode() that swaps credentials, for Slurm's commands.  No sanitizer in what is preloaded.
+HELPERS := $(addprefix $(B)/tests/libexec/,fake_child shifted_clock.so munge_swap.so)
 $(B)/tests/libexec/fake_child: $(call obj,tests/helpers/fake_child.c)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
-$(B)/tests/libexec/shifted_clock.so: tests/helpers/shifted_clock.c
+$(B)/tests/libexec/%.so: tests/helpers/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(WARN) $(OPT) $(DEBUG) $(HARD) -D_GNU_SOURCE -shared $(LDFLAGS) -o $@ $<
 

@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <systemd/sd-daemon.h>
@@ -184,6 +185,10 @@ int main(int argc, char **argv)
     struct agentd a = {0};
     AUTO(arena_done) struct arena arena = {0};
     struct err err = {0};
+    prctl(PR_SET_NAME, "agent-broker"); /* older kernels name it after a descriptor, see spawn.c */
+#ifndef __SANITIZE_ADDRESS__            /* whose look for leaks traces its own process */
+    prctl(PR_SET_DUMPABLE, 0);          /* the watcher has the same uid, and must not trace us */
+#endif
     const char *path = parse_arguments(argc, argv, &a);
     log_setup("agent-broker", LOG_LEVEL_INFO);
     if (agentd_conf_load(path, &arena, &a.conf, &err) < 0) {

@@ -51,8 +51,7 @@ static int submit(struct call *c, const struct worker_answer *answer, struct err
         return -1;
     /* What only the file worker could find out; the rest is as the client sent it. */
     struct submit_request final = *req;
-    final.script = prepared.script;
-    final.script_path = NULL;
+    final.script = prepared.script; /* and script_path stays: it is argv[0], as with sbatch */
     final.script_name = prepared.script_name;
     final.work_dir = prepared.work_dir;
     AUTO(wire_out_free) struct wire_out *out = wire_out_new();

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "agentd/cluster.h"
@@ -143,6 +144,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     const char *config;
     enum worker_role role = ROLE_FILE;
+    prctl(PR_SET_NAME, "agent-worker"); /* older kernels name it after a descriptor, see spawn.c */
     if (clean_environment() < 0)
         return 1;
     if (parse_args(argc, argv, &config, &role) < 0)

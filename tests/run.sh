@@ -78,8 +78,9 @@ sandbox_run() {
 e2e() {
     RUN_AS=()
     if [ "$(id -u)" = 0 ]; then
-        sandbox_run users '!(private|single)/*'
-        sandbox_run private 'private/*' private_data=jobs
+        sandbox_run users '!(private|renewal|single)/*'
+        # sessions as short as they may be
+        sandbox_run private '@(private|renewal)/*' private_data=jobs agentd_conf='session_s = 10'
         # an ordinary user, on a copy of the programs that she can reach
         local copy
         copy=$(mktemp -d /tmp/sagent-single-XXXXXX)

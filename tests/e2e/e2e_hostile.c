@@ -169,18 +169,49 @@ Test(sessions, a_credential_for_somebody_else_is_refused)
     peer_close(&p);
 }
 
-Test(sessions, a_hello_is_refused_as_a_slurm_credential)
+/* The helper beside this program. */
+static char *helper(const char *name)
 {
-    /* What slurmctld does with an auth credential: decode, and compare the payload with the hash of
-     * the message.  Ours begins with an ASCII tag and has another size. */
+    char self[4096], *path;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    cr_assert_gt(n, 0);
+    self[n] = '\0';
+    cr_assert_gt(asprintf(&path, "%.*s/libexec/%s", (int)(strrchr(self, '/') - self), self, name),
+                 0);
+    return path;
+}
+
+Test(sessions, hello_and_slurm_credentials_are_of_no_use_to_each_other)
+{
+    /* squeue's own code, with our HELLO where its credential would be; its own is kept unused */
     struct hello h = {.version_min = 1, .version_max = 1};
-    uint8_t payload[CRED_HELLO_SIZE];
-    cred_pack_hello(&h, payload);
-    cr_expect_eq(memcmp(payload, "SLURM-AGENT-HI1\n", CRED_TAG), 0);
-    cr_expect_neq(sizeof payload, 1, "HASH_PLUGIN_NONE");
-    cr_expect_neq(sizeof payload, 33, "HASH_PLUGIN_K12");
-    cr_expect_neq(payload[0], 1);
-    cr_expect_neq(payload[0], 2);
+    AUTO(free) char *preload = helper("munge_swap.so");
+    scratch(user_a());
+    become(user_a());
+    AUTO(free) char *cred = hello_text(&h);
+    AUTO(free) char *ours = scratch_file(user_a(), "ours", cred);
+    AUTO(free) char *theirs = scratch_file(user_a(), "theirs", "");
+    AUTO(free) char *settings[3] = {NULL};
+    AUTO(run_free) struct run good = run_as(NULL, "squeue");
+    cr_assert_eq(good.status, 0, "%s", good.err);
+    cr_assert_gt(asprintf(&settings[0], "LD_PRELOAD=%s", preload), 0);
+    cr_assert_gt(asprintf(&settings[1], "MUNGE_SWAP_GIVE=%s", ours), 0);
+    cr_assert_gt(asprintf(&settings[2], "MUNGE_SWAP_TAKE=%s", theirs), 0);
+    AUTO(run_free)
+    struct run r = run_as(NULL, "env", settings[0], settings[1], settings[2], "squeue");
+    cr_expect_neq(r.status, 0, "slurmctld took a HELLO for a credential");
+    cr_expect_null(strstr(r.out, "JOBID"), "%s", r.out);
+    cr_expect_contains(r.err, "slurm_load_jobs error");
+    AUTO(free) char *slurms = slurp(theirs);
+    cr_assert(slurms && strncmp(slurms, "MUNGE:", 6) == 0, "no credential of Slurm's: %s", r.err);
+    struct peer p;
+    peer_connect(&p);
+    struct err e = hello_refused(&p, slurms);
+    cr_expect_eq(e.code, ERR_AUTH, "%s", e.text);
+    cr_expect_contains(e.text, "something else");
+    peer_close(&p);
+    free(settings[1]);
+    free(settings[2]);
 }
 
 Test(sessions, a_sealed_frame_counts_once)
