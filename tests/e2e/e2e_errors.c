@@ -27,7 +27,7 @@ Test(errors, option_values_are_named)
     refused(2, "--partition=nosuch", "partition", good, "--partition=nosuch");
     refused(2, "--time=abc", "minutes", good, "--time=abc");
     refused(2, "--mem=12Q", "12Q", good, "--mem=12Q");
-    refused(2, "--mem", "Memory", good, "--mem=900G");
+    refused(2, "Memory specification", "Slurm", good, "--mem=900G");
     refused(2, "--array=5-1", "5-1", good, "--array=5-1");
     refused(2, "nosuchoption", "option", good, "--nosuchoption=1");
     refused(2, "--bb", "does not offer", good, "--bb=x");
