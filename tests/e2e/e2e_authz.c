@@ -52,7 +52,7 @@ Test(authz, system_users_are_refused)
 Test(authz, a_script_is_read_with_the_users_own_rights)
 {
     AUTO(free) char *path = scratch_file(user_a(), "mine.sh", "#!/bin/sh\ntrue\n");
-    AUTO(run_free) struct run closed = run_as(user_a(), "chmod", "600", path);
+    cr_assert_eq(run_status(run_as(user_a(), "chmod", "600", path)), 0);
     AUTO(run_free)
     struct run own =
         run_as(user_a(), "slurm-agent", "submit", "--hold", "--parsable", "--remote-script", path);

@@ -212,7 +212,7 @@ static void other_munged_stop(const struct other_munged *m)
     AUTO(free) char *cmd = NULL;
     cr_assert_gt(asprintf(&cmd, "kill $(cat %s/pid); rm -rf --one-file-system %s", m->dir, m->dir),
                  0);
-    AUTO(run_free) struct run r = run_as(NULL, "sh", "-c", cmd);
+    run_status(run_as(NULL, "sh", "-c", cmd));
 }
 
 /* What a client that uses this munged is told. */

@@ -53,8 +53,7 @@ static void remove_scratch(void)
 {
     if (!*scratch_dir)
         return;
-    struct run r = run_as(NULL, "rm", "-rf", "--one-file-system", scratch_dir);
-    run_free(&r);
+    run_status(run_as(NULL, "rm", "-rf", "--one-file-system", scratch_dir));
 }
 
 const char *scratch(const char *user)
@@ -169,6 +168,5 @@ void wait_state(const char *user, const char *id, const char *states)
 
 void cancel_quietly(const char *user, const char *id)
 {
-    struct run r = run_as(user, "slurm-agent", "cancel", "--quiet", id);
-    run_free(&r);
+    run_status(run_as(user, "slurm-agent", "cancel", "--quiet", id));
 }

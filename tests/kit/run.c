@@ -121,6 +121,13 @@ void run_free(struct run *r)
     *r = (struct run){0};
 }
 
+int run_status(struct run r)
+{
+    int status = r.status;
+    run_free(&r);
+    return status;
+}
+
 bool wait_until(until_fn fn, void *arg, int deadline_ms)
 {
     int64_t end = clock_mono_ms() + deadline_ms;

@@ -19,6 +19,8 @@ struct run run_argv(const char *user, const char *const *argv, const char *input
 /* The same with the arguments listed. */
 #define run_as(user, ...) run_argv(user, (const char *const[]){__VA_ARGS__, NULL}, "")
 void run_free(struct run *r);
+/* For a run of which only this matters. */
+int run_status(struct run r);
 static inline void cleanup_run_free(struct run *r)
 {
     run_free(r);
