@@ -1,39 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agentd/conf.h"
 
-#include <stddef.h>
+#define CONF_STRUCT agentd_conf
+#include "common/conf_keys.h"
 
 #include "common/cleanup.h"
 #include "common/str.h"
 
 static const struct conf_key keys[] = {
-#define CONF_STR(n, def, h)                                                                        \
-    {.name = #n,                                                                                   \
-     .kind = CONF_KIND_STR,                                                                        \
-     .offset = offsetof(struct agentd_conf, n),                                                    \
-     .str_default = (def),                                                                         \
-     .unit = "",                                                                                   \
-     .help = h},
-#define CONF_INT(n, def, lo, hi, u, h)                                                             \
-    {.name = #n,                                                                                   \
-     .kind = CONF_KIND_INT,                                                                        \
-     .offset = offsetof(struct agentd_conf, n),                                                    \
-     .int_default = (def),                                                                         \
-     .min = (lo),                                                                                  \
-     .max = (hi),                                                                                  \
-     .unit = u,                                                                                    \
-     .help = h},
-#define CONF_BOOL(n, def, h)                                                                       \
-    {.name = #n,                                                                                   \
-     .kind = CONF_KIND_BOOL,                                                                       \
-     .offset = offsetof(struct agentd_conf, n),                                                    \
-     .int_default = (def),                                                                         \
-     .unit = "",                                                                                   \
-     .help = h},
 #include "agentd/conf.def"
-#undef CONF_STR
-#undef CONF_INT
-#undef CONF_BOOL
 };
 
 static const struct {

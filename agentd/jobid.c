@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agentd/jobid.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Slurm keeps the top of the range for NO_VAL and INFINITE. */
@@ -59,4 +60,23 @@ int jobid_parse(const char *text, struct jobid *out, struct err *err)
                        text);
     *out = id;
     return 0;
+}
+
+bool jobid_tasks_contain(const char *tasks, uint32_t n)
+{
+    const char *p = tasks;
+    while (*p >= '0' && *p <= '9') {
+        char *end;
+        unsigned long lo = strtoul(p, &end, 10), hi = lo, step = 1;
+        if (*end == '-')
+            hi = strtoul(end + 1, &end, 10);
+        if (*end == ':')
+            step = strtoul(end + 1, &end, 10);
+        if (n >= lo && n <= hi && step && (n - lo) % step == 0)
+            return true;
+        if (*end != ',')
+            return false;
+        p = end + 1;
+    }
+    return false;
 }

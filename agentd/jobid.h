@@ -23,5 +23,7 @@ struct jobid {
 
 /* ERR_INVALID names the text and shows the forms. */
 int jobid_parse(const char *text, struct jobid *out, struct err *err);
+/* Is task n one of "4-9%2", "1,3,5-7", "1-9:2"? */
+bool jobid_tasks_contain(const char *tasks, uint32_t n);
 
 #endif

@@ -249,25 +249,6 @@ void table_end_full(struct table *t)
     sweep(t);
 }
 
-bool table_tasks_contain(const char *tasks, uint32_t n)
-{
-    const char *p = tasks;
-    while (*p >= '0' && *p <= '9') {
-        char *end;
-        unsigned long lo = strtoul(p, &end, 10), hi = lo, step = 1;
-        if (*end == '-')
-            hi = strtoul(end + 1, &end, 10);
-        if (*end == ':')
-            step = strtoul(end + 1, &end, 10);
-        if (n >= lo && n <= hi && step && (n - lo) % step == 0)
-            return true;
-        if (*end != ',')
-            return false;
-        p = end + 1;
-    }
-    return false;
-}
-
 static bool matches(const struct table_job *j, const struct jobid *id)
 {
     switch (id->kind) {
@@ -276,7 +257,7 @@ static bool matches(const struct table_job *j, const struct jobid *id)
     case JOBID_TASKS:
         return j->in_array;
     case JOBID_TASK:
-        return j->in_array && table_tasks_contain(j->array_task, id->second);
+        return j->in_array && jobid_tasks_contain(j->array_task, id->second);
     case JOBID_HET:
         return j->in_het && j->het_offset == id->second;
     }

@@ -47,7 +47,4 @@ int table_find(const struct table *t, const struct jobid *id, table_fn fn, void 
  * returned; 0 at the end. */
 int table_each(const struct table *t, uint32_t after, table_fn fn, void *arg);
 
-/* Is task n one of "4-9%2", "1,3,5-7", "1-9:2"? */
-bool table_tasks_contain(const char *tasks, uint32_t n);
-
 #endif

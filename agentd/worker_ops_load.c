@@ -12,26 +12,6 @@
 
 enum { REPLY_MAX = 5 << 20 }; /* bytes of jobs in one reply: a frame takes 6 MiB */
 
-/* 1-3,7-11:2%4 */
-static bool tasks_contain(const char *tasks, uint32_t n)
-{
-    const char *p = tasks;
-    while (*p >= '0' && *p <= '9') {
-        char *end;
-        unsigned long lo = strtoul(p, &end, 10), hi = lo, step = 1;
-        if (*end == '-')
-            hi = strtoul(end + 1, &end, 10);
-        if (*end == ':')
-            step = strtoul(end + 1, &end, 10);
-        if (n >= lo && n <= hi && step && (n - lo) % step == 0)
-            return true;
-        if (*end != ',')
-            return false;
-        p = end + 1;
-    }
-    return false;
-}
-
 bool worker_job_matches(const struct job *j, const struct jobid *id)
 {
     switch (id->kind) {
@@ -40,7 +20,8 @@ bool worker_job_matches(const struct job *j, const struct jobid *id)
     case JOBID_TASKS:
         return j->array_job_id == id->id;
     case JOBID_TASK:
-        return j->array_job_id == id->id && tasks_contain(str_or(j->array_task, ""), id->second);
+        return j->array_job_id == id->id &&
+               jobid_tasks_contain(str_or(j->array_task, ""), id->second);
     case JOBID_HET:
         return j->het_job_id == id->id && j->het_offset == id->second;
     }

@@ -1,38 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "client/conf.h"
 
-#include <stddef.h>
+#define CONF_STRUCT client_conf
+#include "common/conf_keys.h"
 
 static const char section[] = "client";
 
 static const struct conf_key keys[] = {
-#define CONF_STR(n, def, h)                                                                        \
-    {.name = #n,                                                                                   \
-     .kind = CONF_KIND_STR,                                                                        \
-     .offset = offsetof(struct client_conf, n),                                                    \
-     .str_default = (def),                                                                         \
-     .unit = "",                                                                                   \
-     .help = h},
-#define CONF_INT(n, def, lo, hi, u, h)                                                             \
-    {.name = #n,                                                                                   \
-     .kind = CONF_KIND_INT,                                                                        \
-     .offset = offsetof(struct client_conf, n),                                                    \
-     .int_default = (def),                                                                         \
-     .min = (lo),                                                                                  \
-     .max = (hi),                                                                                  \
-     .unit = u,                                                                                    \
-     .help = h},
-#define CONF_BOOL(n, def, h)                                                                       \
-    {.name = #n,                                                                                   \
-     .kind = CONF_KIND_BOOL,                                                                       \
-     .offset = offsetof(struct client_conf, n),                                                    \
-     .int_default = (def),                                                                         \
-     .unit = "",                                                                                   \
-     .help = h},
 #include "client/conf.def"
-#undef CONF_STR
-#undef CONF_INT
-#undef CONF_BOOL
 };
 
 void client_conf_defaults(struct client_conf *out)

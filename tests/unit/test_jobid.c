@@ -60,3 +60,15 @@ Test(jobid, names_the_text)
     jobid_parse("twelve", &id, &err);
     cr_expect_str_eq(err.text, "'twelve' is not a job id: give 12, 12_3, 12_[1-4] or 12+1");
 }
+
+Test(jobid, task_lists_are_read)
+{
+    cr_expect(jobid_tasks_contain("3", 3));
+    cr_expect_not(jobid_tasks_contain("3", 4));
+    cr_expect(jobid_tasks_contain("1,3,5-7", 6));
+    cr_expect(jobid_tasks_contain("0-10:5%1", 10));
+    cr_expect_not(jobid_tasks_contain("0-10:5%1", 9));
+    cr_expect_not(jobid_tasks_contain("", 0));
+    cr_expect_not(jobid_tasks_contain("0-9:0", 0), "a step of nothing");
+    cr_expect_not(jobid_tasks_contain("1-3,...", 9), "a list that Slurm cut");
+}

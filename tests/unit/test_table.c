@@ -187,15 +187,3 @@ Test(table, lists_from_where_a_page_ended)
     table_each(t, UINT32_MAX, note, &f);
     cr_expect_str_eq(f.text, "");
 }
-
-Test(table, reads_task_lists)
-{
-    cr_expect(table_tasks_contain("3", 3));
-    cr_expect_not(table_tasks_contain("3", 4));
-    cr_expect(table_tasks_contain("1,3,5-7", 6));
-    cr_expect(table_tasks_contain("0-10:5%1", 10));
-    cr_expect_not(table_tasks_contain("0-10:5%1", 9));
-    cr_expect_not(table_tasks_contain("", 0));
-    cr_expect_not(table_tasks_contain("0-9:0", 0), "a step of nothing");
-    cr_expect_not(table_tasks_contain("1-3,...", 9), "a list that Slurm cut");
-}
