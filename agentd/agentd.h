@@ -23,6 +23,7 @@ struct agentd {
     struct sessions *sessions;
     struct listen *listen;
     uint8_t instance[SEAL_ID]; /* of this broker's memory */
+    size_t call_bytes;         /* bodies of all requests under way */
 };
 
 #endif

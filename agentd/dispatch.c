@@ -40,6 +40,8 @@ static const struct op_entry *find_op(unsigned number)
 static void call_free(struct call *c)
 {
     c->user->calls--;
+    c->user->call_bytes -= c->body.n;
+    c->a->call_bytes -= c->body.n;
     arena_done(&c->arena);
     free((void *)c->body.p);
     free(c);
@@ -69,6 +71,18 @@ static void send_error(struct agentd *a, struct listen_call *lc, const uint8_t s
     sessions_reply(a->sessions, lc, session, counter, err->code, wire_out_bytes(out));
 }
 
+/* A thousand requests of 6 MiB would be as many as max_queued_per_user allows, and too much. */
+static int check_bytes(const struct agentd *a, const struct user *user, size_t n, struct err *err)
+{
+    if (user->call_bytes + n > (size_t)a->conf.max_request_mib_per_user << 20)
+        return err_set(err, ERR_BUSY,
+                       "requests of user %s with %zu bytes are under way: wait for them",
+                       user->name, user->call_bytes);
+    if (a->call_bytes + n > (size_t)a->conf.max_request_mib << 20)
+        return err_set(err, ERR_BUSY, "the server has too many large requests under way");
+    return 0;
+}
+
 static const struct op_entry *check(const struct agentd *a, const struct user *user,
                                     struct bytes plain, struct err *err)
 {
@@ -86,6 +100,8 @@ static const struct op_entry *check(const struct agentd *a, const struct user *u
     else if (user->calls >= (size_t)a->conf.max_queued_per_user)
         err_set(err, ERR_BUSY, "%zu requests of user %s are under way, as many as are allowed",
                 user->calls, user->name);
+    else
+        check_bytes(a, user, plain.n - PLAIN_HEAD, err);
     return err->code == ERR_NONE ? op : NULL;
 }
 
@@ -117,6 +133,8 @@ void dispatch(struct agentd *a, struct listen_call *lc, struct user *user,
     arena_init(&c->arena, CALL_ARENA);
     memcpy(c->session, session, SEAL_ID);
     user->calls++;
+    user->call_bytes += c->body.n;
+    a->call_bytes += c->body.n;
     op->run(c);
 }
 

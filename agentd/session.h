@@ -18,6 +18,7 @@ struct user {
     char name[256];
     size_t sessions;   /* open ones */
     size_t calls;      /* requests under way; a user with any is kept */
+    size_t call_bytes; /* their bodies */
     int64_t watch_seq; /* the load that shows this user's latest change */
     struct user *next;
 };

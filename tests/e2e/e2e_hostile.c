@@ -451,3 +451,62 @@ Test(hostile, clients_that_never_read_do_not_slow_others)
     expect_alive(&p);
     peer_close(&p);
 }
+
+enum { BIG_SCRIPT = 4 << 20, BIG_PEERS = 16 };
+
+/* Sends as many large submits as there may be, and one more; gives that one's answer. */
+static enum err_code too_many_bytes(void)
+{
+    struct peer p[BIG_PEERS + 1];
+    static char script[BIG_SCRIPT];
+    memset(script, '#', sizeof script);
+    memcpy(script, "#!/bin/sh\n", 10);
+    const struct pair options[] = {{"hold", ""}, {"chdir", "/tmp"}, {"job-name", "many-bytes"}};
+    struct submit_request req = {
+        .script = {(const uint8_t *)script, sizeof script},
+        .options = {options, ARRAY_LEN(options)},
+        .login_environment = true,
+    };
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    msg_pack(&submit_request_type, &req, out);
+    login(&p[0]);
+    for (int i = 1; i <= BIG_PEERS; i++) {
+        uint64_t counter;
+        peer_connect(&p[i]);
+        peer_login(&p[i]);
+        struct bytes frame = peer_seal(&p[i], OP_job_submit, wire_out_bytes(out), &counter);
+        nng_socket_set_ms(p[i].sock, NNG_OPT_SENDTIMEO, 10000);
+        if (nng_send(p[i].sock, (void *)frame.p, frame.n, 0) != 0)
+            return ERR_INTERNAL;
+        free((void *)frame.p);
+    }
+    /* the last of them may still be on its way */
+    enum err_code code = ERR_NONE;
+    for (int tries = 0; tries < 50 && code != ERR_BUSY; tries++) {
+        struct bytes frame = peer_call(&p[0], OP_ping, EMPTY);
+        free((void *)frame.p);
+        uint64_t counter;
+        struct bytes more = peer_seal(&p[0], OP_job_submit, wire_out_bytes(out), &counter);
+        struct bytes reply = peer_exchange(&p[0], more, 300);
+        code =
+            reply.p ? ERR_BUSY : ERR_NONE; /* nothing else answers while slurmctld stands still */
+        free((void *)reply.p);
+        free((void *)more.p);
+    }
+    struct bytes alive = peer_call(&p[0], OP_ping, EMPTY);
+    code = code == ERR_BUSY ? code_of(alive) : ERR_INTERNAL;
+    for (int i = 0; i <= BIG_PEERS; i++)
+        peer_close(&p[i]);
+    return code;
+}
+
+Test(outage, requests_under_way_are_capped_in_bytes)
+{
+    sandbox("pause", "slurmctld");
+    int later = sandbox_later("resume", "slurmctld");
+    cr_expect_eq(too_many_bytes(), ERR_NONE);
+    sandbox_now(later);
+    run_status(run_as(NULL, "sh", "-c",
+                      "slurm-agent cancel --quiet $(slurm-agent list --name=many-bytes --json | "
+                      "sed -n 's/.*\"id\": \"\\([0-9]*\\)\".*/\\1/p')"));
+}

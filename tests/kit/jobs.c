@@ -2,9 +2,12 @@
 #include "tests/kit/jobs.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -44,6 +47,31 @@ void sandbox(const char *command, const char *part)
     AUTO(run_free)
     struct run r = run_as(NULL, "bash", "tests/sandbox/sandbox.sh", command, sandbox_dir(), part);
     cr_assert_eq(r.status, 0, "%s %s: %s%s", command, part, r.out, r.err);
+}
+
+int sandbox_later(const char *command, const char *part)
+{
+    int fds[2];
+    char byte;
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    pid_t pid = fork(); /* touches nothing but what exec needs: nng's threads are not here */
+    cr_assert_geq(pid, 0);
+    if (pid > 0) {
+        close(fds[0]);
+        return fds[1];
+    }
+    close(fds[1]);
+    while (read(fds[0], &byte, 1) < 0 && errno == EINTR)
+        ;
+    execlp("bash", "bash", "tests/sandbox/sandbox.sh", command, sandbox_dir(), part, NULL);
+    _exit(127);
+}
+
+void sandbox_now(int later)
+{
+    int status;
+    close(later);
+    cr_expect(wait(&status) > 0 && status == 0, "sandbox.sh: status %x", (unsigned)status);
 }
 
 static char scratch_dir[128];

@@ -20,6 +20,10 @@ char *slurp(const char *path);
 const char *sandbox_dir(void);
 /* sandbox.sh COMMAND DIR PART: stop, start, pause, resume.  Fails the test when it fails. */
 void sandbox(const char *command, const char *part);
+/* The same when the descriptor that is returned is closed, be it because the test has crashed; for
+ * tests that become a user.  sandbox_now() closes it and waits for the end. */
+int sandbox_later(const char *command, const char *part);
+void sandbox_now(int later);
 
 /* Submits script as user with up to 12 further arguments before the script; gives the id, which
  * belongs to the caller.  Fails the test when refused. */
