@@ -33,14 +33,14 @@ CLIENT_SRC  := $(filter-out $(CLI_SRC),$(wildcard client/*.c))
 MONITOR_SRC := agentd/monitor.c agentd/spawn.c agentd/lease.c agentd/conf.c
 AUTH_SRC    := agentd/auth.c agentd/conf.c
 WORKER_SRC  := $(wildcard agentd/worker_main.c agentd/worker_ops*.c agentd/watcher.c agentd/watch_diff.c agentd/cluster_slurm*.c \
-               agentd/sbatch*.c) agentd/chan_io.c agentd/jobid.c agentd/conf.c
-BROKER_SRC  := $(filter-out agentd/monitor.c agentd/spawn.c agentd/lease.c agentd/auth.c agentd/worker_main.c agentd/worker_ops%.c agentd/watcher.c agentd/watch_diff.c \
-               agentd/cluster_slurm%.c agentd/sbatch%.c agentd/chan_io.c,$(wildcard agentd/*.c))
+               agentd/sbatch*.c) agentd/chan_io.c agentd/jobid.c agentd/jobrec.c agentd/outcome.c agentd/logname.c agentd/conf.c
+BROKER_SRC  := $(filter-out agentd/monitor.c agentd/spawn.c agentd/lease.c agentd/auth.c agentd/hint_main.c agentd/worker_main.c agentd/worker_ops%.c agentd/watcher.c agentd/watch_diff.c \
+               agentd/cluster_slurm%.c agentd/sbatch%.c agentd/chan_io.c agentd/outcome.c agentd/logname.c,$(wildcard agentd/*.c))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 PROGRAMS := $(B)/bin/slurm-agentd $(B)/bin/slurm-agent $(B)/libexec/agent-broker \
-            $(B)/libexec/agent-auth $(B)/libexec/agent-worker
+            $(B)/libexec/agent-auth $(B)/libexec/agent-worker $(B)/libexec/slurm-agent-hint
 LIBRARIES := $(B)/lib/libslurmagent.a $(B)/lib/libslurmagent.so.1
 
 .PHONY: all
@@ -71,8 +71,9 @@ $(1): $(call obj,$(2)) $(COMMON)
 endef
 $(eval $(call program,$(B)/bin/slurm-agentd,$(MONITOR_SRC),-linih))
 $(eval $(call program,$(B)/libexec/agent-auth,$(AUTH_SRC),-linih -lmunge -lsodium))
-$(eval $(call program,$(B)/libexec/agent-broker,$(BROKER_SRC),-lnng -lsystemd -lsodium -linih $$(MSGPACK) -lpthread))
+$(eval $(call program,$(B)/libexec/agent-broker,$(BROKER_SRC),-lnng -lsystemd -lsodium -linih -lsqlite3 $$(MSGPACK) -lpthread))
 $(eval $(call program,$(B)/libexec/agent-worker,$(WORKER_SRC),-lslurm -linih $$(MSGPACK)))
+$(eval $(call program,$(B)/libexec/slurm-agent-hint,agentd/hint_main.c,))
 $(eval $(call program,$(B)/bin/slurm-agent,$(CLI_SRC) $(CLIENT_SRC),-lnng -lmunge -lsodium -linih -ljansson $$(MSGPACK) -lpthread))
 
 $(B)/lib/libslurmagent.a: $(call obj,$(CLIENT_SRC) $(COMMON_SRC))
@@ -86,7 +87,7 @@ $(B)/lib/libslurmagent.so.1: $(call obj,$(CLIENT_SRC)) $(COMMON) client/slurmage
 	  -o $@ $(call obj,$(CLIENT_SRC)) $(COMMON) -lnng -lmunge -lsodium -linih $(MSGPACK) -lpthread
 
 # ---- tests ----------------------------------------------------------------------------------------
-TEST_LIBS := -lcriterion -lnng -lsystemd -lsodium -lmunge -linih -lslurm -ljansson $(MSGPACK) -lpthread
+TEST_LIBS := -lcriterion -lnng -lsystemd -lsodium -lsqlite3 -lmunge -linih -lslurm -ljansson $(MSGPACK) -lpthread
 UNIT_SRC := $(wildcard tests/unit/*.c tests/kit/*.c tests/fake/*.c)
 UNIT_OBJ := $(filter-out agentd/main.c agentd/worker_main.c,$(BROKER_SRC) $(WORKER_SRC)) agentd/lease.c
 E2E_SRC  := $(wildcard tests/e2e/*.c tests/kit/*.c)
@@ -167,15 +168,34 @@ sandbox: deps  ## leaves such a cluster running: see build/sandbox/env (SANDBOX=
 sandbox-down:  ## ends it
 	@bash tests/sandbox/sandbox.sh down $(SANDBOX)
 
-.PHONY: bench soak
+.PHONY: bench bench-log bench-follow soak
 bench: deps  ## submit and get beside the same libslurm calls in process
 	@$(MAKE) --no-print-directory all $(B)/tests/bench_spine
 	@B=$(B) bash tests/bench/run.sh bench
+bench-log: deps  ## a log of 1 GiB through the agent beside read() of the same file
+	@$(MAKE) --no-print-directory all $(B)/tests/bench_log
+	@B=$(B) bash tests/bench/run.sh log
+bench-follow: deps  ## from a job's end to the return of a wait, by polling and by hints; held requests
+	@$(MAKE) --no-print-directory all $(B)/tests/bench_follow $(B)/tests/bench_table
+	@B=$(B) bash tests/bench/run.sh follow
 soak: deps  ## 2,000 rounds of submit, get and cancel: memory and descriptors stay flat
 	@$(MAKE) --no-print-directory all $(B)/tests/bench_spine
 	@B=$(B) SOAK_ROUNDS=$(SOAK_ROUNDS) bash tests/bench/run.sh soak
 
 $(B)/tests/bench_spine: $(call obj,tests/bench/bench_spine.c $(sort $(filter-out agentd/worker_main.c,$(WORKER_SRC)))) \
+                        $(B)/lib/libslurmagent.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(B)/tests/bench_log: $(call obj,tests/bench/bench_log.c) $(B)/lib/libslurmagent.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(B)/tests/bench_follow: $(call obj,tests/bench/bench_follow.c tests/kit/peer.c) $(B)/lib/libslurmagent.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(B)/tests/bench_table: $(call obj,tests/bench/bench_table.c tests/kit/peer.c agentd/table.c agentd/jobrec.c agentd/jobid.c) \
                         $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
@@ -186,7 +206,7 @@ install: all  ## into DESTDIR
 	  $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
 	install $(B)/bin/slurm-agentd $(DESTDIR)$(PREFIX)/sbin/
 	install $(B)/bin/slurm-agent $(DESTDIR)$(PREFIX)/bin/
-	install $(B)/libexec/agent-broker $(B)/libexec/agent-auth $(B)/libexec/agent-worker $(DESTDIR)$(LIBEXECDIR)/
+	install $(B)/libexec/agent-broker $(B)/libexec/agent-auth $(B)/libexec/agent-worker $(B)/libexec/slurm-agent-hint $(DESTDIR)$(LIBEXECDIR)/
 	install -m 644 client/slurmagent.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(B)/lib/libslurmagent.a $(B)/lib/libslurmagent.so.1 $(DESTDIR)$(PREFIX)/lib/
 	ln -sf libslurmagent.so.1 $(DESTDIR)$(PREFIX)/lib/libslurmagent.so

@@ -18,7 +18,11 @@ struct agentd {
     struct monlink *monitor; /* to the monitor */
     struct authlink *auth;   /* to the auth processes */
     struct table *table;
+    struct journal *journal;
+    struct held *held;   /* requests that wait for something to happen */
+    struct live *live;   /* what happens to jobs */
     struct watch *watch; /* to the watcher; writes table */
+    struct hints *hints; /* of slurmctld, for watch; may be NULL */
     struct workers *workers;
     struct sessions *sessions;
     struct listen *listen;

@@ -24,11 +24,17 @@ const char *cluster_version(void);
 struct cluster_about {
     char name[64]; /* ClusterName */
     bool private_jobs;
+    bool accounting;    /* there is a slurmdbd */
+    uint32_t slurm_uid; /* SlurmUser */
     int64_t min_job_age_s;
     int64_t message_timeout_s;
 };
 /* Asks slurmctld for its configuration. */
 int cluster_about(struct cluster_about *out, struct err *err);
+
+/* ClusterName as slurm_conf says it, for while slurmctld does not answer: "" when it does not say
+ * so itself (it may be in an Include). */
+void cluster_name_in(const char *slurm_conf, char out[64]);
 
 /* Submits as this process's user.  in->chdir is not looked at: work_dir is it, checked already. */
 int cluster_submit(const struct sbatch *in, struct bytes script, const struct strs *arguments,
@@ -45,6 +51,14 @@ int cluster_load_jobs(int64_t *update_time, cluster_job_fn fn, void *arg, struct
 /* Whatever an id names: a job, an array with all its tasks, a het job with its components.
  * ERR_NOT_FOUND when slurmctld does not know it (or may not tell this user). */
 int cluster_load_job(uint32_t job_id, cluster_job_fn fn, void *arg, struct err *err);
+
+/* Jobs as slurmdbd knows them, of the users that in asks for.  With ids, each once, and *found (one
+ * for each id, false before) says which ids named one; of a job that was requeued its last run.
+ * Without ids, those that have ended in that time.  A job that has not ended for slurmdbd has phase
+ * UNKNOWN: who asks is to know that slurmctld has forgotten it.  slurmdbd lags by seconds, and
+ * while it does not answer this may block for minutes.  ERR_UNSUPPORTED: there is no slurmdbd. */
+int cluster_acct_jobs(const struct acct_request *in, bool *found, cluster_job_fn fn, void *arg,
+                      struct err *err);
 
 struct cluster_signal {
     int number; /* 0: end the job (SIGCONT, SIGTERM, then SIGKILL) */

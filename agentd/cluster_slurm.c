@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
+#include "common/jobstate.h"
 #include "common/str.h"
 
 /* ---- what differs between versions of Slurm ---- */
@@ -41,15 +43,6 @@ const char *cluster_slurm_gres_prefix(void)
 
 const char *cluster_slurm_state_flag(unsigned bit, char buf[32])
 {
-    /* By number, as the names are not in every version's header. */
-    static const char *const words[] = {
-        [8] = "LAUNCH_FAILED",  [10] = "REQUEUED",  [11] = "REQUEUE_HOLD",
-        [12] = "SPECIAL_EXIT",  [13] = "RESIZING",  [14] = "CONFIGURING",
-        [15] = "COMPLETING",    [16] = "STOPPED",   [17] = "RECONFIG_FAIL",
-        [18] = "POWER_UP_NODE", [19] = "REVOKED",   [20] = "REQUEUE_FED",
-        [21] = "RESV_DEL_HOLD", [22] = "SIGNALING", [23] = "STAGE_OUT",
-        [24] = "EXPEDITING",
-    };
 #if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(24, 11, 0)
     if (bit == 9)
         return "GETENV_FAILED";
@@ -57,8 +50,9 @@ const char *cluster_slurm_state_flag(unsigned bit, char buf[32])
     if (bit == 9)
         return NULL; /* the job is to be sent to slurmdbd once more */
 #endif
-    if (bit < ARRAY_LEN(words) && words[bit])
-        return words[bit];
+    const char *word = jobstate_flag(bit);
+    if (word)
+        return word;
     snprintf(buf, 32, "UNKNOWN_FLAG_%u", bit);
     return buf;
 }
@@ -201,7 +195,9 @@ int cluster_slurm_fail(enum slurm_call call, int rc, const char *what, const str
     option_front(in, row.option, front, sizeof front);
     enum err_code code = code_of(row.fate, call);
     err_set(err, code, "%s%s%s%s: %s", str_or(what, ""), what ? ": " : "", front,
-            code == ERR_SLURM_DOWN ? "slurmctld does not answer" : "Slurm",
+            code != ERR_SLURM_DOWN    ? "Slurm"
+            : call == SLURM_CALL_ACCT ? "slurmdbd does not answer"
+                                      : "slurmctld does not answer",
             number ? cluster_slurm_text(number) : "the call failed without a reason");
     if (!err->slurm_errno)
         err->slurm_errno = number;
@@ -247,10 +243,37 @@ int cluster_about(struct cluster_about *out, struct err *err)
         return cluster_slurm_fail(SLURM_CALL_READ, rc, NULL, NULL, err);
     *out = (struct cluster_about){
         .private_jobs = conf->private_data & PRIVATE_DATA_JOBS,
+        .accounting = str_eq(conf->accounting_storage_type, "accounting_storage/slurmdbd"),
+        .slurm_uid = conf->slurm_user_id,
         .min_job_age_s = conf->min_job_age,
         .message_timeout_s = conf->msg_timeout,
     };
     str_copy(out->name, sizeof out->name, str_or(conf->cluster_name, ""));
     cluster_slurm_free_conf(conf);
     return 0;
+}
+
+/* libslurm tells nobody what it has read of the file: only what slurmctld has. */
+bool cluster_slurm_conf_value(const char *line, const char *key, char *out, size_t size)
+{
+    const char *p = line + strspn(line, " \t");
+    size_t n = strlen(key);
+    if (strncasecmp(p, key, n) != 0)
+        return false;
+    p += n + strspn(p + n, " \t");
+    if (*p != '=')
+        return false;
+    p += 1 + strspn(p + 1, " \t\"");
+    snprintf(out, size, "%.*s", (int)strcspn(p, " \t\r\n(\"#"), p);
+    return *out != '\0';
+}
+
+void cluster_name_in(const char *slurm_conf, char out[64])
+{
+    AUTO(free) char *line = NULL;
+    size_t size = 0;
+    AUTO(fclose) FILE *f = fopen(slurm_conf, "re");
+    out[0] = '\0';
+    while (f && !*out && getline(&line, &size, f) >= 0)
+        cluster_slurm_conf_value(line, "ClusterName", out, 64);
 }

@@ -7,6 +7,7 @@
 #define SLURM_BACKWARD_COMPAT 1
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
+#include <slurm/slurmdb.h>
 
 #include "agentd/cluster.h"
 
@@ -15,6 +16,7 @@ enum slurm_call {
     SLURM_CALL_READ,   /* nothing: ask again */
     SLURM_CALL_CHANGE, /* ask again: it does no harm twice */
     SLURM_CALL_SUBMIT, /* nobody knows whether there is a job */
+    SLURM_CALL_ACCT,   /* as READ, of slurmdbd */
 };
 
 /* errno and slurm_errno start from 0 at each call: a failed one that sets none is no old one. */
@@ -25,6 +27,47 @@ int cluster_slurm_fail(enum slurm_call call, int rc, const char *what, const str
                        struct err *err);
 /* Slurm's own words for a number. */
 const char *cluster_slurm_text(int slurm_errno);
+
+/* std_in, std_out and std_err, patterns expanded as far as they are known; out->user is there. */
+void cluster_slurm_files(const job_info_t *in, struct arena *arena, struct job *out);
+
+/* The value of a slurm.conf line "Key=value"; false for another key or none. */
+bool cluster_slurm_conf_value(const char *line, const char *key, char *out, size_t size);
+
+/* ---- parts of a record, slurmctld's or slurmdbd's: strings are borrowed or the record's ---- */
+enum { CLUSTER_SLURM_FLAGS = 24 };
+
+/* What a struct job borrows while it is shown. */
+struct cluster_slurm_record {
+    struct arena arena;
+    const char *flags[CLUSTER_SLURM_FLAGS];
+    char unknown_flags[CLUSTER_SLURM_FLAGS][32];
+    char state[32], reason[32];
+};
+
+struct cluster_slurm_id {
+    uint32_t job_id, array_job_id, array_task_id, het_job_id, het_offset;
+    const char *waiting_tasks; /* "4-9%2", of a record that stands for several */
+};
+
+/* The user's name, or the number; good until another user is asked for. */
+const char *cluster_slurm_user(uint32_t uid);
+/* NULL for an empty one. */
+const char *cluster_slurm_cut(struct cluster_slurm_record *r, const char *s, size_t max);
+/* 0 for Slurm's "none" and "no limit". */
+int64_t cluster_slurm_number(uint32_t v);
+int64_t cluster_slurm_when(time_t t);
+const char *cluster_slurm_state(struct cluster_slurm_record *r, uint32_t state);
+struct strs cluster_slurm_flags(struct cluster_slurm_record *r, uint32_t state);
+void cluster_slurm_set_id(struct cluster_slurm_record *r, const struct cluster_slurm_id *in,
+                          struct job *out);
+/* wait() statuses. */
+void cluster_slurm_exit(uint32_t exit_code, uint32_t derived, struct job *out);
+void cluster_slurm_memory(uint64_t mem, struct job *out);
+
+/* Shows those of slurmdbd's rows that in asks for; sorts rows.  As cluster_acct_jobs(). */
+int cluster_slurm_rows(slurmdb_job_rec_t **rows, size_t n, const struct acct_request *in,
+                       bool *found, cluster_job_fn fn, void *arg, struct err *err);
 
 /* ---- what differs between versions of Slurm ---- */
 void cluster_slurm_free_conf(slurm_conf_t *conf);

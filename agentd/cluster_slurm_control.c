@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agentd/jobid.h"
 #include "common/cleanup.h"
 #include "common/str.h"
 
@@ -41,6 +42,31 @@ int cluster_parse_signal(const char *text, int *ret, struct err *err)
                    "'%.40s' is not a signal: give a name such as TERM or USR1, or a number", text);
 }
 
+/* Of several tasks slurmctld tells one fate for all: that one of them is not there, or had ended,
+ * says nothing about the others.  True when it was about some of them at least. */
+struct some_tasks {
+    const char *wanted;
+    bool any;
+};
+
+static int see_task(void *arg, const struct job *j)
+{
+    struct some_tasks *s = arg;
+    s->any = s->any || (j->array_task && jobid_tasks_meet(s->wanted, j->array_task));
+    return s->any ? -1 : 0;
+}
+
+static bool has_some_tasks(const char *text)
+{
+    struct jobid id;
+    struct err ignored = {0};
+    if (jobid_parse(text, &id, &ignored) < 0 || id.kind != JOBID_TASKS)
+        return false;
+    struct some_tasks s = {.wanted = id.tasks};
+    cluster_load_job(id.id, see_task, &s, &ignored);
+    return s.any;
+}
+
 int cluster_cancel(const char *id, const struct cluster_signal *how, const char **ret_remark,
                    struct err *err)
 {
@@ -56,6 +82,12 @@ int cluster_cancel(const char *id, const struct cluster_signal *how, const char 
     if (rc == 0)
         return 0;
     int number = errno ? errno : rc;
+    if ((number == ESLURM_ALREADY_DONE || number == ESLURM_INVALID_JOB_ID) && has_some_tasks(id)) {
+        *ret_remark =
+            "some of these tasks are not there or had already ended; the others were dealt "
+            "with";
+        return 0;
+    }
     err->slurm_errno = number;
     switch (number) {
     case ESLURM_ALREADY_DONE:

@@ -76,16 +76,9 @@ static void controllers_from_file(struct arena *arena, struct info_reply *out)
     if (!f || !list_init(&l, CONTROLLERS_MAX, arena))
         return;
     while (getline(&line, &size, f) >= 0) {
-        char *p = line + strspn(line, " \t");
-        if (strncasecmp(p, "SlurmctldHost", 13) != 0)
-            continue;
-        p += 13 + strspn(p + 13, " \t");
-        if (*p != '=')
-            continue;
-        p += 1 + strspn(p + 1, " \t\"");
-        p[strcspn(p, " \t\r\n(\"#")] = '\0';
-        if (*p)
-            add_controller(&l, p, false, arena);
+        char host[256];
+        if (cluster_slurm_conf_value(line, "SlurmctldHost", host, sizeof host))
+            add_controller(&l, host, false, arena);
     }
     out->controllers = (struct raws){l.v, l.n};
 }

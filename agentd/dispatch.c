@@ -37,13 +37,19 @@ static const struct op_entry *find_op(unsigned number)
     return NULL;
 }
 
-static void call_free(struct call *c)
+void call_trim(struct call *c)
 {
-    c->user->calls--;
     c->user->call_bytes -= c->body.n;
     c->a->call_bytes -= c->body.n;
     arena_done(&c->arena);
     free((void *)c->body.p);
+    c->body = (struct bytes){NULL, 0};
+}
+
+static void call_free(struct call *c)
+{
+    c->user->calls--;
+    call_trim(c);
     free(c);
 }
 

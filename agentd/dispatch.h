@@ -37,6 +37,8 @@ void call_reply(struct call *c, const void *body);
 /* The same for a body that is packed already. */
 void call_reply_packed(struct call *c, struct bytes body);
 void call_fail(struct call *c, const struct err *err);
+/* Frees the body and all that is in the arena: for a call that will wait. */
+void call_trim(struct call *c);
 /* For the log's line about the call. */
 void call_about(struct call *c, const char *what);
 

@@ -43,6 +43,7 @@ static bool parse(const char *p, struct jobid *out)
         p++;
         if (*p == '[') {
             out->kind = JOBID_TASKS;
+            out->tasks = p + 1;
             return tasks(p + 1);
         }
         out->kind = JOBID_TASK;
@@ -62,21 +63,70 @@ int jobid_parse(const char *text, struct jobid *out, struct err *err)
     return 0;
 }
 
+/* lo, lo + step, ... up to hi */
+struct tasks_range {
+    uint64_t lo, hi, step;
+};
+
+/* Takes the next range off the list; false at its end. */
+static bool next_range(const char **p, struct tasks_range *ret)
+{
+    char *end;
+    if (**p < '0' || **p > '9')
+        return false;
+    *ret = (struct tasks_range){.lo = strtoul(*p, &end, 10), .step = 1};
+    ret->hi = ret->lo;
+    if (*end == '-')
+        ret->hi = strtoul(end + 1, &end, 10);
+    if (*end == ':')
+        ret->step = strtoul(end + 1, &end, 10);
+    *p = *end == ',' ? end + 1 : "";
+    return ret->step != 0 && ret->lo <= UINT32_MAX && ret->hi <= UINT32_MAX &&
+           ret->step <= UINT32_MAX;
+}
+
+/* Have two arithmetic progressions a member in common?  By Euclid's algorithm, for a range may have
+ * millions of members. */
+static bool ranges_meet(const struct tasks_range *a, const struct tasks_range *b)
+{
+    int64_t m = (int64_t)a->step, n = (int64_t)b->step, x = 1, next_x = 0, r = m, next_r = n;
+    while (next_r) { /* r = gcd, x: m * x = gcd modulo n */
+        int64_t q = r / next_r, t = r - q * next_r;
+        r = next_r;
+        next_r = t;
+        t = x - q * next_x;
+        x = next_x;
+        next_x = t;
+    }
+    int64_t apart = (int64_t)b->lo - (int64_t)a->lo;
+    if (apart % r)
+        return false;
+    int64_t period = n / r, steps = apart / r % period * (x % period) % period;
+    if (steps < 0)
+        steps += period;
+    /* The first member of a that is one of b's, b going on in both directions; then up to where
+     * both have begun. */
+    __int128 first = (__int128)a->lo + (__int128)m * steps, both = (__int128)m * period;
+    if (first < (__int128)b->lo)
+        first += ((__int128)b->lo - first + both - 1) / both * both;
+    return first <= (__int128)a->hi && first <= (__int128)b->hi;
+}
+
+bool jobid_tasks_meet(const char *a, const char *b)
+{
+    struct tasks_range x, y;
+    while (next_range(&a, &x))
+        for (const char *p = b; next_range(&p, &y);)
+            if (ranges_meet(&x, &y))
+                return true;
+    return false;
+}
+
 bool jobid_tasks_contain(const char *tasks, uint32_t n)
 {
-    const char *p = tasks;
-    while (*p >= '0' && *p <= '9') {
-        char *end;
-        unsigned long lo = strtoul(p, &end, 10), hi = lo, step = 1;
-        if (*end == '-')
-            hi = strtoul(end + 1, &end, 10);
-        if (*end == ':')
-            step = strtoul(end + 1, &end, 10);
-        if (n >= lo && n <= hi && step && (n - lo) % step == 0)
+    struct tasks_range r;
+    while (next_range(&tasks, &r))
+        if (n >= r.lo && n <= r.hi && (n - r.lo) % r.step == 0)
             return true;
-        if (*end != ',')
-            return false;
-        p = end + 1;
-    }
     return false;
 }

@@ -17,13 +17,16 @@ enum jobid_kind {
 
 struct jobid {
     enum jobid_kind kind;
-    uint32_t id;     /* the number in front */
-    uint32_t second; /* JOBID_TASK: the task; JOBID_HET: the offset */
+    uint32_t id;       /* the number in front */
+    uint32_t second;   /* JOBID_TASK: the task; JOBID_HET: the offset */
+    const char *tasks; /* JOBID_TASKS: in the text that was parsed, which must stay: "1-4]" */
 };
 
 /* ERR_INVALID names the text and shows the forms. */
 int jobid_parse(const char *text, struct jobid *out, struct err *err);
-/* Is task n one of "4-9%2", "1,3,5-7", "1-9:2"? */
+/* Is a task in both of two lists like "4-9%2", "1,3,5-7", "1-9:2"? */
+bool jobid_tasks_meet(const char *a, const char *b);
+/* Is task n in one? */
 bool jobid_tasks_contain(const char *tasks, uint32_t n);
 
 #endif

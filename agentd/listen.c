@@ -302,14 +302,16 @@ static int on_wake(sd_event_source *s, int fd, uint32_t revents, void *arg)
     (void)revents;
     ssize_t ignored = read(fd, &count, sizeof count);
     (void)ignored;
-    grow(l);
     for (int turn = 0; more && turn < LISTEN_TURN; turn++) {
         struct listen_call *c = take_arrived(l, &more);
         if (!c)
-            return 0;
+            break;
         struct bytes frame = {nng_msg_body(c->msg), nng_msg_len(c->msg)};
         l->on_frame(l->arg, c, frame);
     }
+    /* Behind the frames, of which many may be held back: without contexts nothing arrives that
+     * would have us look again. */
+    grow(l);
     if (more)
         wake(l);
     return 0;

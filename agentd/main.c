@@ -16,7 +16,11 @@
 
 #include "agentd/agentd.h"
 #include "agentd/authlink.h"
+#include "agentd/held.h"
+#include "agentd/hint.h"
+#include "agentd/journal.h"
 #include "agentd/listen.h"
+#include "agentd/live.h"
 #include "agentd/monlink.h"
 #include "agentd/session.h"
 #include "agentd/table.h"
@@ -137,11 +141,15 @@ static int start(struct agentd *a, struct err *err)
     raise_descriptors();
     if (!(a->table = table_new((size_t)a->conf.max_jobs)))
         return err_set(err, ERR_INTERNAL, "no memory");
+    if (!(a->journal = journal_new(a->loop, &a->conf, err)) || !(a->held = held_new(a, err)) ||
+        !(a->live = live_new(a, err)))
+        return -1;
     if (!(a->monitor = monlink_new(a->loop, MONITOR_FD, on_monitor, a, err)) ||
         !(a->auth = authlink_new(a, err)) || !(a->watch = watch_new(a, err)) ||
         !(a->workers = workers_new(a, err)) || !(a->sessions = sessions_new(a, err)) ||
         !(a->listen = listen_new(a->loop, &a->conf, on_frame, a, err)))
         return -1;
+    a->hints = hints_new(a);
     watch_on_first(a->watch, ready, a);
     return 0;
 }
@@ -149,13 +157,18 @@ static int start(struct agentd *a, struct err *err)
 /* Those who hold calls go first: their callbacks still find the rest, the listener last of all. */
 static void stop(struct agentd *a)
 {
+    hints_free(a->hints);
     watch_stop(a->watch); /* the queries it lets go may ask a worker */
-    workers_free(a->workers);
+    held_stop(a->held);
+    workers_free(TAKE(a->workers)); /* what the journal lets go may not ask one any more */
+    journal_free(a->journal);
     watch_free(a->watch);
     authlink_free(a->auth);
     sessions_free(a->sessions);
     listen_free(a->listen);
     monlink_free(a->monitor);
+    live_free(a->live);
+    held_free(a->held);
     table_free(a->table);
     sd_event_unref(a->loop);
 }

@@ -239,8 +239,10 @@ static void say_refused(struct monitor *m, const struct monitor_request *req, co
 static int start_worker(struct monitor *m, enum kind kind, const struct identity *who,
                         enum worker_role role, uint32_t serial, struct err *err)
 {
-    static const char *const names[] = {
-        [ROLE_CONTROL] = "control", [ROLE_FILE] = "file", [ROLE_WATCH] = "watch"};
+    static const char *const names[] = {[ROLE_CONTROL] = "control",
+                                        [ROLE_FILE] = "file",
+                                        [ROLE_WATCH] = "watch",
+                                        [ROLE_ACCT] = "acct"};
     int sock[2] = {-1, -1}, errs[2] = {-1, -1};
     struct process *p = NULL;
     if (socket_pair(SOCK_STREAM, sock, err) == 0) {
@@ -301,7 +303,7 @@ static unsigned *worker_count(struct monitor *m, uint32_t uid)
 
 static int spawn(struct monitor *m, const struct monitor_request *req, struct err *err)
 {
-    if (req->role != ROLE_CONTROL && req->role != ROLE_FILE)
+    if (req->role != ROLE_CONTROL && req->role != ROLE_FILE && req->role != ROLE_ACCT)
         return err_set(err, ERR_DENIED, "there is no role %u", req->role);
     struct lease *l = leases_find(m->leases, req->uid, clock_mono_ms() / 1000);
     if (!l)

@@ -24,6 +24,7 @@ enum worker_role {
     ROLE_CONTROL = 1, /* libslurm only */
     ROLE_FILE = 2,    /* scripts, directories, logs */
     ROLE_WATCH = 3,   /* the watcher: started by the monitor itself, not on request */
+    ROLE_ACCT = 4,    /* slurmdbd */
 };
 
 /* ---- broker -> monitor ---- */
@@ -36,7 +37,7 @@ struct monitor_request {
     uint32_t ask;
     uint32_t serial;  /* echoed */
     uint32_t uid;     /* ASK_SPAWN */
-    uint32_t role;    /* ASK_SPAWN: ROLE_CONTROL or ROLE_FILE */
+    uint32_t role;    /* ASK_SPAWN: any but ROLE_WATCH */
     uint32_t process; /* ASK_KILL: the number SAY_SPAWNED, SAY_AUTH or SAY_WATCHER gave */
 };
 

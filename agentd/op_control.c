@@ -14,10 +14,10 @@ static void reload(struct call *c, const struct cancel_request *req)
         struct jobid id;
         struct err ignored = {0};
         if (jobid_parse(req->ids.v[i], &id, &ignored) == 0)
-            c->user->watch_seq = watch_load(c->a->watch, id.id);
+            watch_load(c->a->watch, id.id, &c->user->seen_by);
     }
     if (req->ids.n > RELOAD_ONE_BY_ONE)
-        c->user->watch_seq = watch_load(c->a->watch, 0);
+        watch_load(c->a->watch, 0, &c->user->seen_by);
 }
 
 static void on_cancelled(void *arg, const struct worker_answer *answer)
@@ -41,7 +41,8 @@ void op_job_cancel(struct call *c)
         err_set(&err, ERR_INVALID, "no job id is given");
     if (err.code == ERR_NONE && req->submit_time && req->ids.n != 1)
         err_set(&err, ERR_INVALID, "submit_time goes with one job id");
-    if (err.code == ERR_NONE) {
+    struct jobid first;
+    if (err.code == ERR_NONE && jobid_parse(req->ids.v[0], &first, &err) == 0) {
         char what[64];
         snprintf(what, sizeof what, "job=%s%s", req->ids.v[0], req->ids.n > 1 ? ",..." : "");
         call_about(c, what);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* op_session.c: ping, whoami and the end of a session */
 #include "agentd/dispatch.h"
+#include "agentd/journal.h"
 #include "agentd/listen.h"
 #include "agentd/table.h"
 #include "agentd/watch.h"
@@ -37,6 +38,7 @@ void op_ping(struct call *c)
         .stale = w.stale,
         .jobs = (int64_t)table_count(c->a->table),
         .private_jobs = w.private_jobs,
+        .journal = journal_trouble(c->a->journal),
     };
     call_reply(c, &r);
 }

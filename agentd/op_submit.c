@@ -14,7 +14,10 @@ static void fail_sent(struct call *c, const struct worker_answer *answer)
         call_fail(c, &answer->err);
         return;
     }
-    err_set(&err, ERR_IN_DOUBT, "the job may or may not have been submitted: %s", answer->err.text);
+    err_set(&err, ERR_IN_DOUBT,
+            "the job may or may not have been submitted (look at your jobs before you submit it "
+            "again): %s",
+            answer->err.text);
     call_fail(c, &err);
 }
 
@@ -37,9 +40,9 @@ static void on_submitted(void *arg, const struct worker_answer *answer)
         return;
     }
     char what[64];
-    snprintf(what, sizeof what, "job=%s", r.id);
+    snprintf(what, sizeof what, "job=%lld", (long long)r.job_id);
     call_about(c, what);
-    c->user->watch_seq = watch_load(c->a->watch, (uint32_t)r.job_id);
+    watch_load(c->a->watch, (uint32_t)r.job_id, &c->user->seen_by);
     call_reply_packed(c, answer->body);
 }
 
@@ -79,7 +82,7 @@ static int check(const struct submit_request *req, struct err *err)
     if (req->work_dir)
         return err_set(err, ERR_INVALID, "work_dir is the server's to say: use the option chdir");
     if (!req->script.n && !req->script_path)
-        return err_set(err, ERR_INVALID, "the script is empty: give script or script_path");
+        return err_set(err, ERR_INVALID, "the script is empty");
     if (req->script.n && req->script_path)
         return err_set(err, ERR_INVALID, "script and script_path are both given: give one");
     if (req->request_id.n && req->request_id.n != 16)

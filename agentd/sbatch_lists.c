@@ -203,6 +203,8 @@ const char *sbatch_value_mail_type(const struct sbatch_value *v)
     }
     if (!any)
         return form;
-    *(int64_t *)v->target = none ? 0 : bits;
+    /* As sbatch: a later --mail-type adds to an earlier one, and NONE adds nothing. */
+    int64_t *target = v->target;
+    *target = (*target == SBATCH_UNSET ? 0 : *target) | (none ? 0 : bits);
     return NULL;
 }

@@ -22,7 +22,7 @@ int sbatch_script_check(struct bytes script, size_t max_script, struct err *err)
     if (script.n == 0)
         return err_set(err, ERR_INVALID, "the script is empty");
     if (script.n > max_script)
-        return err_set(err, ERR_INVALID, "the script has %zu bytes, the cluster takes at most %zu",
+        return err_set(err, ERR_LIMIT, "the script has %zu bytes, the cluster takes at most %zu",
                        script.n, max_script);
     if (is_blank(script.p, script.p + script.n))
         return err_set(err, ERR_INVALID, "the script is empty: there is only white space in it");

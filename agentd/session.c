@@ -86,7 +86,7 @@ static void user_sweep(struct user **at)
 {
     while (*at) {
         struct user *u = *at;
-        if (u->sessions || u->calls) {
+        if (u->sessions || u->calls || u->held) {
             at = &u->next;
             continue;
         }

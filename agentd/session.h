@@ -7,6 +7,7 @@
 #define AGENTD_SESSION_H
 
 #include "agentd/agentd.h"
+#include "agentd/watch.h"
 #include "common/msg.h"
 
 struct listen_call;
@@ -16,10 +17,11 @@ struct sessions;
 struct user {
     uint32_t uid, gid;
     char name[256];
-    size_t sessions;   /* open ones */
-    size_t calls;      /* requests under way; a user with any is kept */
-    size_t call_bytes; /* their bodies */
-    int64_t watch_seq; /* the load that shows this user's latest change */
+    size_t sessions;           /* open ones */
+    size_t calls;              /* requests under way; a user with any is kept */
+    size_t held;               /* requests held back (held.h), not counted in calls */
+    size_t call_bytes;         /* their bodies */
+    struct watch_mark seen_by; /* the loads that show this user's own changes */
     struct user *next;
 };
 

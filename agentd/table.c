@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agentd/table.h"
 
-#include <assert.h>
 #include <string.h>
 
-#include "common/str.h"
-
-/* One block: the struct, then packed, then the strings. */
 struct entry {
-    struct table_job job;
+    uint32_t job_id, group; /* of rec, and still after it has gone */
     uint32_t generation;
-    bool removed; /* waits for the next sweep */
+    struct jobrec *rec; /* NULL: removed, waits for the next sweep */
+    int64_t number;     /* of its end in the journal; 0: not known to be there */
 };
 
 /* Entries sorted by a key.  New jobs have the highest ids, so an insertion is nearly always at the
@@ -30,12 +27,12 @@ struct table {
 
 static uint64_t id_key(const struct entry *e)
 {
-    return e->job.job_id;
+    return e->job_id;
 }
 
 static uint64_t group_key(const struct entry *e)
 {
-    return (uint64_t)e->job.group << 32 | e->job.job_id;
+    return (uint64_t)e->group << 32 | e->job_id;
 }
 
 typedef uint64_t (*key_fn)(const struct entry *e);
@@ -79,7 +76,7 @@ static void index_drop_removed(struct index *x)
 {
     size_t out = 0;
     for (size_t i = 0; i < x->n; i++)
-        if (!x->v[i]->removed)
+        if (x->v[i]->rec)
             x->v[out++] = x->v[i];
     x->n = out;
 }
@@ -90,7 +87,7 @@ static void sweep(struct table *t)
         return;
     index_drop_removed(&t->by_group);
     for (size_t i = 0; i < t->by_id.n; i++)
-        if (t->by_id.v[i]->removed) {
+        if (!t->by_id.v[i]->rec) {
             /* by_id is compacted below and must not look at what is freed here */
             free(t->by_id.v[i]);
             t->by_id.v[i] = NULL;
@@ -115,8 +112,10 @@ void table_free(struct table *t)
 {
     if (!t)
         return;
-    for (size_t i = 0; i < t->by_id.n; i++)
+    for (size_t i = 0; i < t->by_id.n; i++) {
+        jobrec_unref(t->by_id.v[i]->rec);
         free(t->by_id.v[i]);
+    }
     free(t->by_id.v);
     free(t->by_group.v);
     free(t);
@@ -127,108 +126,75 @@ size_t table_count(const struct table *t)
     return t->live;
 }
 
-static const char *append(char **end, const char *s)
-{
-    char *at = *end;
-    size_t n = strlen(s) + 1;
-    memcpy(at, s, n);
-    *end += n;
-    return at;
-}
-
-static struct entry *entry_new(const struct job *j, struct bytes packed)
-{
-    const char *state = str_or(j->state, ""), *name = str_or(j->name, "");
-    const char *partition = str_or(j->partition, ""), *task = str_or(j->array_task, "");
-    const char *user = str_or(j->user, "");
-    size_t strings =
-        strlen(state) + strlen(name) + strlen(user) + strlen(partition) + strlen(task) + 5;
-    struct entry *e = calloc(1, sizeof *e + packed.n + strings);
-    if (!e)
-        return NULL;
-    uint8_t *copy = (uint8_t *)(e + 1);
-    memcpy(copy, packed.p, packed.n);
-    char *end = (char *)copy + packed.n;
-    uint32_t job_id = (uint32_t)j->job_id;
-    e->job = (struct table_job){
-        .job_id = job_id,
-        .group = j->array_job_id ? (uint32_t)j->array_job_id
-                 : j->het_job_id ? (uint32_t)j->het_job_id
-                                 : job_id,
-        .uid = (uint32_t)j->uid,
-        .het_offset = (uint32_t)j->het_offset,
-        .in_array = j->array_job_id != 0,
-        .in_het = j->het_job_id != 0,
-        .packed = {copy, packed.n},
-    };
-    e->job.state = append(&end, state);
-    e->job.name = append(&end, name);
-    e->job.user = append(&end, user);
-    e->job.partition = append(&end, partition);
-    e->job.array_task = append(&end, task);
-    return e;
-}
-
 static struct entry *find_id(const struct table *t, uint32_t job_id)
 {
     size_t i = lower_bound(&t->by_id, id_key, job_id);
-    return i < t->by_id.n && t->by_id.v[i]->job.job_id == job_id ? t->by_id.v[i] : NULL;
+    return i < t->by_id.n && t->by_id.v[i]->job_id == job_id ? t->by_id.v[i] : NULL;
 }
 
-static void replace(struct index *x, key_fn key, const struct entry *old, struct entry *new_one)
+static struct jobrec *take_rec(struct table *t, struct entry *e)
 {
-    size_t i = lower_bound(x, key, key(old));
-    assert(i < x->n && x->v[i] == old);
-    x->v[i] = new_one;
+    t->removed++;
+    t->live--;
+    return TAKE(e->rec);
 }
 
-int table_put(struct table *t, struct bytes packed, struct err *err)
+/* A new state of a job that is there. */
+static struct jobrec *replace(struct table *t, struct entry *e, struct jobrec *rec)
 {
-    AUTO(arena_done) struct arena arena = {0};
-    struct job j;
-    if (msg_unpack(&job_type, packed, &arena, MSG_LENIENT, &j, err) < 0)
-        return -1;
-    if (j.job_id == 0)
-        return err_set(err, ERR_PROTOCOL, "a job without job_id");
-    struct entry *e = entry_new(&j, packed);
-    if (!e)
-        return err_set(err, ERR_LIMIT, "no memory for another job");
+    struct jobrec *old = e->rec;
+    if (!old || !rec->ended || !jobrec_same_run(old, rec))
+        e->number = 0;
+    t->live += !old;
+    t->removed -= !old;
+    e->rec = rec;
     e->generation = t->generation;
-    struct entry *old = find_id(t, e->job.job_id);
-    if (old && old->job.group == e->job.group) {
-        t->live += old->removed;
-        t->removed -= old->removed;
-        replace(&t->by_id, id_key, old, e);
-        replace(&t->by_group, group_key, old, e);
-        free(old);
-        return 0;
-    }
-    if (old) { /* an id that was given to another kind of job */
-        if (!old->removed)
-            table_remove(t, e->job.job_id);
-        sweep(t);
-    }
-    if (t->live >= t->max || !index_reserve(&t->by_id) || !index_reserve(&t->by_group)) {
-        free(e);
+    return old;
+}
+
+static int insert(struct table *t, struct jobrec *rec, struct err *err)
+{
+    struct entry *e = NULL;
+    if (t->live < t->max && index_reserve(&t->by_id) && index_reserve(&t->by_group))
+        e = calloc(1, sizeof *e);
+    if (!e)
         return err_set(err, ERR_LIMIT, "the job table is full (%zu)", t->max);
-    }
+    *e = (struct entry){rec->job_id, rec->group, t->generation, rec, 0};
     index_insert(&t->by_id, id_key, e);
     index_insert(&t->by_group, group_key, e);
     t->live++;
     return 0;
 }
 
-void table_remove(struct table *t, uint32_t job_id)
+int table_put(struct table *t, struct jobrec *rec, struct jobrec **ret_old, struct err *err)
+{
+    struct entry *e = find_id(t, rec->job_id);
+    *ret_old = NULL;
+    if (e && e->group == rec->group) {
+        *ret_old = replace(t, e, rec);
+        return 0;
+    }
+    if (e) { /* an id that was given to another kind of job */
+        if (e->rec)
+            *ret_old = take_rec(t, e);
+        sweep(t);
+    }
+    if (insert(t, rec, err) == 0)
+        return 0;
+    jobrec_unref(rec);
+    return -1;
+}
+
+struct jobrec *table_remove(struct table *t, uint32_t job_id)
 {
     struct entry *e = find_id(t, job_id);
-    if (!e || e->removed)
-        return;
-    e->removed = true;
-    t->removed++;
-    t->live--;
+    if (!e || !e->rec)
+        return NULL;
+    struct jobrec *rec = take_rec(t, e);
     /* Sweeping costs a pass over all: do it when it has become worth it. */
     if (t->removed > 64 && t->removed > t->by_id.n / 8)
         sweep(t);
+    return rec;
 }
 
 void table_begin_full(struct table *t)
@@ -236,43 +202,50 @@ void table_begin_full(struct table *t)
     t->generation++;
 }
 
-void table_end_full(struct table *t)
+void table_end_full(struct table *t, table_gone_fn gone, void *arg)
 {
     for (size_t i = 0; i < t->by_id.n; i++) {
         struct entry *e = t->by_id.v[i];
-        if (e->generation != t->generation && !e->removed) {
-            e->removed = true;
-            t->removed++;
-            t->live--;
-        }
+        if (e->generation != t->generation && e->rec)
+            gone(arg, take_rec(t, e));
     }
     sweep(t);
 }
 
-static bool matches(const struct table_job *j, const struct jobid *id)
+struct jobrec *table_get(const struct table *t, uint32_t job_id)
 {
-    switch (id->kind) {
-    case JOBID_PLAIN:
-        return true;
-    case JOBID_TASKS:
-        return j->in_array;
-    case JOBID_TASK:
-        return j->in_array && jobid_tasks_contain(j->array_task, id->second);
-    case JOBID_HET:
-        return j->in_het && j->het_offset == id->second;
-    }
-    return false;
+    const struct entry *e = find_id(t, job_id);
+    return e ? e->rec : NULL;
+}
+
+static struct entry *find_run(const struct table *t, const struct jobrec *rec)
+{
+    struct entry *e = find_id(t, rec->job_id);
+    return e && e->rec && jobrec_same_run(e->rec, rec) ? e : NULL;
+}
+
+void table_kept(struct table *t, const struct jobrec *rec, int64_t number)
+{
+    struct entry *e = find_run(t, rec);
+    if (e && e->rec->ended)
+        e->number = number;
+}
+
+int64_t table_number(const struct table *t, const struct jobrec *rec)
+{
+    const struct entry *e = find_run(t, rec);
+    return e ? e->number : 0;
 }
 
 int table_find(const struct table *t, const struct jobid *id, table_fn fn, void *arg)
 {
     int found = 0;
     size_t i = lower_bound(&t->by_group, group_key, (uint64_t)id->id << 32);
-    for (; i < t->by_group.n && t->by_group.v[i]->job.group == id->id; i++) {
-        const struct entry *e = t->by_group.v[i];
-        if (e->removed || !matches(&e->job, id))
+    for (; i < t->by_group.n && t->by_group.v[i]->group == id->id; i++) {
+        struct jobrec *rec = t->by_group.v[i]->rec;
+        if (!rec || !jobrec_named(rec, id))
             continue;
-        int rc = fn(arg, &e->job);
+        int rc = fn(arg, rec);
         if (rc < 0)
             return rc;
         found++;
@@ -280,19 +253,18 @@ int table_find(const struct table *t, const struct jobid *id, table_fn fn, void 
     if (found || id->kind != JOBID_PLAIN)
         return found;
     /* The plain number of one task or component. */
-    const struct entry *e = find_id(t, id->id);
-    if (!e || e->removed)
+    struct jobrec *rec = table_get(t, id->id);
+    if (!rec)
         return 0;
-    int rc = fn(arg, &e->job);
+    int rc = fn(arg, rec);
     return rc < 0 ? rc : 1;
 }
 
 int table_each(const struct table *t, uint32_t after, table_fn fn, void *arg)
 {
     for (size_t i = lower_bound(&t->by_id, id_key, (uint64_t)after + 1); i < t->by_id.n; i++) {
-        if (t->by_id.v[i]->removed)
-            continue;
-        int rc = fn(arg, &t->by_id.v[i]->job);
+        struct jobrec *rec = t->by_id.v[i]->rec;
+        int rc = rec ? fn(arg, rec) : 0;
         if (rc)
             return rc;
     }

@@ -1,28 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* table.h: the newest known state of every job, in memory
  *
- * Written by watch.c with the watcher's records, read by op_query.c.  Records are kept packed, so
- * an answer is a copy.  Belongs to the main loop: no locks, no other thread.
+ * Written by watch.c with the watcher's records, read by queries.  Belongs to the loop.
  */
 #ifndef AGENTD_TABLE_H
 #define AGENTD_TABLE_H
 
-#include "agentd/jobid.h"
-#include "common/cleanup.h"
-#include "common/msg.h"
+#include "agentd/jobrec.h"
 
 struct table;
-
-/* What queries ask about; the rest of a job is in packed. */
-struct table_job {
-    uint32_t job_id;
-    uint32_t group; /* the array's or het job's id, else job_id */
-    uint32_t uid;
-    uint32_t het_offset;
-    bool in_array, in_het;
-    const char *state, *name, *user, *partition, *array_task;
-    struct bytes packed; /* a `job` body */
-};
 
 /* Holds at most max jobs. */
 struct table *table_new(size_t max);
@@ -31,15 +17,26 @@ CLEANUP_FN(struct table, table_free)
 
 size_t table_count(const struct table *t);
 
-/* Copies the record; packed is a whole `job` body.  ERR_PROTOCOL for what is none, ERR_LIMIT when
- * full.  On failure the table is as it was. */
-int table_put(struct table *t, struct bytes packed, struct err *err);
-void table_remove(struct table *t, uint32_t job_id);
-/* Between these two, jobs that are not put are removed at the end: a load of the whole table. */
+/* Takes the reference, on success and failure alike.  ERR_LIMIT when full: the table is as it was
+ * then.  *ret_old is what was there under that job_id, the caller's to unref, or NULL. */
+int table_put(struct table *t, struct jobrec *rec, struct jobrec **ret_old, struct err *err);
+/* Gives the record, the caller's to unref; NULL when there is none. */
+struct jobrec *table_remove(struct table *t, uint32_t job_id);
+/* Between these two, jobs that are not put are removed at the end: a load of the whole table.
+ * gone gets the reference of each. */
 void table_begin_full(struct table *t);
-void table_end_full(struct table *t);
+typedef void (*table_gone_fn)(void *arg, struct jobrec *rec);
+void table_end_full(struct table *t, table_gone_fn gone, void *arg);
 
-typedef int (*table_fn)(void *arg, const struct table_job *job);
+/* Borrowed until the table changes; NULL when there is none. */
+struct jobrec *table_get(const struct table *t, uint32_t job_id);
+
+/* The journal has the end of that run on disk, with that number: noted as long as the table has the
+ * run.  0 afterwards for what it does not have. */
+void table_kept(struct table *t, const struct jobrec *rec, int64_t number);
+int64_t table_number(const struct table *t, const struct jobrec *rec);
+
+typedef int (*table_fn)(void *arg, struct jobrec *rec);
 /* Calls fn for each record that the id names, in order of job_id; returns how many there were, or
  * fn's first negative result.  Records are borrowed until the table changes. */
 int table_find(const struct table *t, const struct jobid *id, table_fn fn, void *arg);

@@ -8,6 +8,7 @@
 #include "agentd/agentd.h"
 #include "agentd/chan.h"
 #include "agentd/childlog.h"
+#include "agentd/live.h"
 #include "agentd/monlink.h"
 #include "agentd/table.h"
 #include "common/clock.h"
@@ -24,7 +25,8 @@ enum {
 /* A query that waits for a load. */
 struct waiter {
     struct waiter *next;
-    int64_t seq, deadline_ms;
+    struct watch_mark mark;
+    int64_t deadline_ms;
     watch_fn fn;
     void *arg;
 };
@@ -35,9 +37,9 @@ struct watch {
     uint32_t process;
     struct chan *chan;
     struct childlog *log;
-    int64_t seq;     /* of the last load asked for */
-    int64_t covered; /* of the last load that is in the table */
-    bool in_full;    /* a whole table is coming in */
+    int64_t seq;               /* of the last load asked for */
+    struct watch_mark covered; /* what is in the table */
+    bool in_full;              /* a whole table is coming in */
     int64_t heard_ms, loaded_ms, interval_ms;
     struct watch_status status;
     struct waiter *waiters;
@@ -50,7 +52,7 @@ static void run_waiters(struct watch *w, int64_t now)
     struct waiter *ready = NULL, **tail = &ready;
     for (struct waiter **at = &w->waiters; *at;) {
         struct waiter *q = *at;
-        if (q->seq > w->covered && q->deadline_ms > now) {
+        if (!watch_covers(w, &q->mark) && q->deadline_ms > now) {
             at = &q->next;
             continue;
         }
@@ -79,9 +81,21 @@ static void put_jobs(struct watch *w, const struct raws *jobs)
 {
     for (size_t i = 0; i < jobs->n; i++) {
         struct err err = {0};
-        if (table_put(w->a->table, jobs->v[i], &err) < 0)
+        struct jobrec *rec = jobrec_new(jobs->v[i], &err), *old = NULL;
+        if (rec && table_put(w->a->table, rec, &old, &err) == 0)
+            live_saw(w->a->live, old, rec);
+        else
             log_err("a job from the watcher: %s", err.text);
+        jobrec_unref(old);
     }
+}
+
+static void gone(void *arg, struct jobrec *rec)
+{
+    struct watch *w = arg;
+    if (rec)
+        live_gone(w->a->live, rec);
+    jobrec_unref(rec);
 }
 
 static void take_failure(struct watch *w, const struct watch_report *r)
@@ -97,8 +111,12 @@ static void take_about(struct watch *w, const struct watch_report *r)
     if (!r->cluster)
         return;
     str_copy(w->status.cluster, sizeof w->status.cluster, r->cluster);
+    if (!r->slurm_version) /* slurmctld has not said more */
+        return;
     str_copy(w->status.slurm_version, sizeof w->status.slurm_version, str_or(r->slurm_version, ""));
     w->status.private_jobs = r->private_jobs;
+    w->status.accounting = r->accounting;
+    w->status.slurm_uid = (uint32_t)r->slurm_uid;
 }
 
 static void take_report(struct watch *w, const struct watch_report *r)
@@ -115,11 +133,11 @@ static void take_report(struct watch *w, const struct watch_report *r)
     }
     put_jobs(w, &r->jobs);
     for (size_t i = 0; i < r->gone.n; i++)
-        table_remove(w->a->table, (uint32_t)r->gone.v[i]);
+        gone(w, table_remove(w->a->table, (uint32_t)r->gone.v[i]));
     if (!r->last)
         return;
     if (w->in_full)
-        table_end_full(w->a->table);
+        table_end_full(w->a->table, gone, w);
     w->in_full = false;
     if (w->status.down)
         log_notice("slurmctld answers again");
@@ -130,8 +148,11 @@ static void take_report(struct watch *w, const struct watch_report *r)
         w->status.as_of = r->as_of;
     if (r->interval_ms)
         w->interval_ms = r->interval_ms;
-    if (r->seq > w->covered && r->seq <= w->seq)
-        w->covered = r->seq;
+    if (r->seq > w->covered.all && r->seq <= w->seq)
+        w->covered.all = r->seq;
+    if (r->one_seq > w->covered.one && r->one_seq <= w->seq)
+        w->covered.one = r->one_seq;
+    live_loaded(w->a->live);
     heard_first(w);
     run_waiters(w, w->loaded_ms);
 }
@@ -272,19 +293,20 @@ const char *watch_cluster(const struct watch *w)
     return *w->a->conf.cluster ? w->a->conf.cluster : w->status.cluster;
 }
 
-int64_t watch_load(struct watch *w, uint32_t job_id)
+void watch_load(struct watch *w, uint32_t job_id, struct watch_mark *mark)
 {
     w->seq++;
     command(w, job_id);
-    return w->seq;
+    if (mark)
+        *(job_id ? &mark->one : &mark->all) = w->seq;
 }
 
-bool watch_covers(const struct watch *w, int64_t seq)
+bool watch_covers(const struct watch *w, const struct watch_mark *mark)
 {
-    return w->covered >= seq;
+    return w->covered.one >= mark->one && w->covered.all >= mark->all;
 }
 
-void watch_when(struct watch *w, int64_t seq, watch_fn fn, void *arg)
+void watch_when(struct watch *w, const struct watch_mark *mark, watch_fn fn, void *arg)
 {
     struct waiter *q = calloc(1, sizeof *q);
     if (!q) { /* an answer that may be a second old is better than none */
@@ -293,7 +315,7 @@ void watch_when(struct watch *w, int64_t seq, watch_fn fn, void *arg)
     }
     *q = (struct waiter){
         .next = w->waiters,
-        .seq = seq,
+        .mark = *mark,
         .deadline_ms = clock_mono_ms() + WATCH_PATIENCE_MS,
         .fn = fn,
         .arg = arg,

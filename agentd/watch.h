@@ -30,19 +30,27 @@ struct watch_status {
     char error[500];  /* what it said, or why the table is stale; "" otherwise */
     char cluster[64]; /* "" until slurmctld has answered once */
     char slurm_version[64];
-    bool private_jobs; /* PrivateData=jobs */
+    bool private_jobs;  /* PrivateData=jobs */
+    bool accounting;    /* there is a slurmdbd */
+    uint32_t slurm_uid; /* SlurmUser; 0 also until it is known */
 };
 void watch_status(const struct watch *w, struct watch_status *out);
 /* The cluster's name: as configured, else as slurmctld said; "" while it is not known. */
 const char *watch_cluster(const struct watch *w);
 
-/* Asks for a job, or with 0 for whatever has changed, at once.  Returns the load's number. */
-int64_t watch_load(struct watch *w, uint32_t job_id);
-/* Has the load with that number, or a later one, been put into the table? */
-bool watch_covers(const struct watch *w, int64_t seq);
+/* Loads that somebody waits for: the last of one job, and the last of all that has changed.  One
+ * job is loaded at once, a table when it is due: nobody waits for what others asked.  {0}: none. */
+struct watch_mark {
+    int64_t one, all;
+};
+/* Asks for a job, or with 0 for whatever has changed.  mark (NULL: nobody waits) then stands for
+ * this load and for those it stood for before. */
+void watch_load(struct watch *w, uint32_t job_id, struct watch_mark *mark);
+/* Have these loads, or later ones, been put into the table? */
+bool watch_covers(const struct watch *w, const struct watch_mark *mark);
 typedef void (*watch_fn)(void *arg);
 /* Calls fn(arg) when that is so, or after a while all the same; never before this returns. */
-void watch_when(struct watch *w, int64_t seq, watch_fn fn, void *arg);
+void watch_when(struct watch *w, const struct watch_mark *mark, watch_fn fn, void *arg);
 /* Calls fn(arg) once, after the first report, good or bad. */
 void watch_on_first(struct watch *w, watch_fn fn, void *arg);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agentd/bucket.h"
 #include "agentd/chan.h"
 #include "agentd/watch_diff.h"
 #include "common/clock.h"
@@ -15,7 +16,10 @@ enum {
     FRAME_JOBS = 1000,       /* jobs in one report */
     FRAME_BYTES = 1 << 20,   /* and their size */
     FRAME_GONE = 50000,      /* gone ids in one report */
-    ONE_BY_ONE = 20,         /* more jobs asked for than this: one load of all is cheaper */
+    ONE_BY_ONE = 20,         /* jobs loaded alone in one go */
+    ONE_RATE = 200,          /* and in a second: a twentieth of slurmctld's time */
+    COMMANDS_A_TURN = 1000,  /* read before a load that is due */
+    GAP_MS = 1000,           /* between whole loads that are asked for */
     ABOUT_MS = 60000,        /* how old the cluster's settings may be */
     INTERVAL_MAX_MS = 60000, /* the longest stretch, whatever loading takes */
 };
@@ -31,6 +35,15 @@ struct frame {
     size_t n_gone;
 };
 
+/* What the broker has asked for and has not got. */
+struct asked {
+    uint32_t ids[ONE_BY_ONE]; /* one by one, now */
+    size_t n;
+    bool all;  /* whatever has changed, when a load is due */
+    bool rest; /* single jobs, too, wait for that load: there are too many, or their load failed */
+    struct bucket ones;
+};
+
 struct watcher {
     const struct agentd_conf *conf;
     const struct watcher_source *source;
@@ -44,10 +57,15 @@ struct watcher {
     int64_t update_time;
     struct cluster_about about;
     int64_t about_ms; /* when it was asked; 0: not since slurmctld came back */
-    int64_t seq;      /* highest command taken */
-    int64_t load_ms;  /* how long a whole load takes: the shorter of the last two */
-    int64_t last_ms;  /* how long the last one took; 0 after a failure */
-    int64_t next_ms;
+    struct asked asked;
+    int64_t seq;                  /* highest command taken */
+    int64_t one_seq;              /* the same, of those that are in asked.ids or were */
+    int64_t covered, one_covered; /* what the last loads of either kind covered */
+    int64_t as_of;                /* of the last whole load */
+    int64_t load_ms;              /* how long a whole load takes: the shorter of the last two */
+    int64_t last_ms;              /* how long the last one took; 0 after a failure */
+    int64_t begun_ms;             /* the last whole load */
+    int64_t next_ms;              /* the next, when nobody asks */
 };
 
 int64_t watcher_interval_ms(int64_t poll_ms, int64_t min_job_age_s, int64_t load_ms)
@@ -58,6 +76,17 @@ int64_t watcher_interval_ms(int64_t poll_ms, int64_t min_job_age_s, int64_t load
     if (min_job_age_s > 0 && t > min_job_age_s * 500)
         t = min_job_age_s * 500;
     return t;
+}
+
+int64_t watcher_gap_ms(int64_t interval_ms, int64_t load_ms)
+{
+    int64_t t = load_ms * 5 > GAP_MS ? load_ms * 5 : GAP_MS;
+    return t < interval_ms ? t : interval_ms;
+}
+
+static int64_t interval_ms(const struct watcher *w)
+{
+    return watcher_interval_ms(w->conf->poll_ms, w->about.min_job_age_s, w->load_ms);
 }
 
 /* ---- reports ---- */
@@ -87,27 +116,35 @@ static void send_frame(struct watcher *w, bool last)
     f->n = f->used = f->n_gone = 0;
 }
 
-static void begin_report(struct watcher *w, int64_t as_of)
+static void begin_report(struct watcher *w)
 {
     struct frame *f = &w->frame;
     f->n = f->used = f->n_gone = 0;
     f->head = (struct watch_report){
-        .seq = w->seq,
-        .as_of = as_of,
-        .interval_ms = watcher_interval_ms(w->conf->poll_ms, w->about.min_job_age_s, w->load_ms),
+        .seq = w->covered,
+        .one_seq = w->one_covered,
+        .as_of = w->as_of,
+        .interval_ms = interval_ms(w),
     };
     if (w->about_ms) {
         f->head.cluster = w->about.name;
         f->head.slurm_version = cluster_version();
         f->head.private_jobs = w->about.private_jobs;
+        f->head.accounting = w->about.accounting;
+        f->head.slurm_uid = w->about.slurm_uid;
     }
 }
 
 static void report_failure(struct watcher *w, const struct err *why)
 {
-    begin_report(w, 0);
+    begin_report(w);
     w->frame.head.code = why->code;
     w->frame.head.error = why->text;
+    /* A client that asks for this cluster is to hear of it that slurmctld is down. */
+    char name[64];
+    w->source->name_in(w->conf->slurm_conf, name);
+    if (*name && !w->frame.head.cluster)
+        w->frame.head.cluster = name;
     send_frame(w, true);
     /* It may come back with another configuration; ask for everything then. */
     w->about_ms = 0;
@@ -189,12 +226,14 @@ static int ready(struct watcher *w, struct err *err)
 static void load_changes(struct watcher *w)
 {
     struct err err = {0};
-    int64_t begin = clock_mono_ms(), as_of = clock_now();
+    int64_t as_of = clock_now();
     if (ready(w, &err) < 0) {
         report_failure(w, &err);
         return;
     }
-    begin_report(w, as_of);
+    begin_report(w);
+    w->frame.head.as_of = as_of;
+    w->frame.head.seq = w->frame.head.one_seq = w->seq;
     w->frame.head.full = !w->sent_full;
     watch_diff_begin(w->diff);
     int rc = w->source->load_jobs(&w->update_time, see_job, w, &err);
@@ -208,59 +247,83 @@ static void load_changes(struct watcher *w)
         watch_diff_end(w->diff, add_gone, w);
         /* One load may have waited for a slurmctld that was just starting: that is no reason to
          * look away for twenty times as long. */
-        int64_t took = clock_mono_ms() - begin;
+        int64_t took = clock_mono_ms() - w->begun_ms;
         w->load_ms = took < w->last_ms ? took : w->last_ms;
         w->last_ms = took;
         w->sent_full = true;
     }
+    w->as_of = as_of;
+    w->covered = w->one_covered = w->one_seq = w->seq;
+    w->asked.all = w->asked.rest = false;
     send_frame(w, true);
 }
 
-static void load_these(struct watcher *w, const uint32_t *ids, size_t n)
+/* What fails here is seen by the next whole load. */
+static void ones_failed(struct watcher *w, const struct err *why)
+{
+    w->asked.all = w->asked.rest = true;
+    w->one_seq = w->one_covered;
+    report_failure(w, why);
+}
+
+static void load_ones(struct watcher *w)
 {
     struct err err = {0};
-    int64_t as_of = clock_now();
     if (ready(w, &err) < 0) {
-        report_failure(w, &err);
+        ones_failed(w, &err);
         return;
     }
-    begin_report(w, as_of);
-    for (size_t i = 0; i < n && !w->broken; i++) {
-        if (w->source->load_job(ids[i], see_job, w, &err) == 0)
+    begin_report(w);
+    for (size_t i = 0; i < w->asked.n && !w->broken; i++) {
+        uint32_t id = w->asked.ids[i];
+        if (w->source->load_job(id, see_job, w, &err) == 0)
             continue;
         if (err.code != ERR_NOT_FOUND) {
-            report_failure(w, &err);
+            ones_failed(w, &err);
             return;
         }
         err = (struct err){0};
-        watch_diff_forget(w->diff, ids[i]);
-        add_gone(w, ids[i]);
+        watch_diff_forget(w->diff, id);
+        add_gone(w, id);
     }
-    if (!w->broken)
-        send_frame(w, true);
+    if (w->broken)
+        return;
+    w->frame.head.one_seq = w->one_covered = w->one_seq;
+    send_frame(w, true);
 }
 
 /* ---- commands ---- */
 
-struct commands {
-    bool all; /* load what has changed */
-    uint32_t ids[ONE_BY_ONE];
-    size_t n;
-};
-
-static void take(struct commands *c, uint32_t job_id)
+static bool has_id(const struct asked *a, uint32_t job_id)
 {
-    for (size_t i = 0; i < c->n; i++)
-        if (c->ids[i] == job_id)
-            return;
-    if (job_id == 0 || c->n == ONE_BY_ONE)
-        c->all = true;
-    else
-        c->ids[c->n++] = job_id;
+    for (size_t i = 0; i < a->n; i++)
+        if (a->ids[i] == job_id)
+            return true;
+    return false;
+}
+
+static void take(struct watcher *w, int64_t seq, uint32_t job_id)
+{
+    struct asked *a = &w->asked;
+    if (seq > w->seq)
+        w->seq = seq;
+    if (job_id == 0) {
+        a->all = true;
+        return;
+    }
+    /* Once one waits the others do, until the load: then "up to this one" holds. */
+    if (!a->rest && !has_id(a, job_id)) {
+        if (bucket_take(&a->ones, ONE_RATE, clock_mono_ms()))
+            a->ids[a->n++] = job_id;
+        else
+            a->all = a->rest = true;
+    }
+    if (!a->rest && seq > w->one_seq)
+        w->one_seq = seq;
 }
 
 /* 1: one more command taken; 0: the broker has gone; -1: it talks nonsense. */
-static int read_command(struct watcher *w, struct commands *c)
+static int read_command(struct watcher *w)
 {
     struct err err = {0};
     struct chan_head head;
@@ -273,31 +336,38 @@ static int read_command(struct watcher *w, struct commands *c)
         rc = msg_unpack(&watch_command_type, b, &arena, MSG_STRICT, &cmd, &err) < 0 ? -1 : 1;
     }
     if (rc == 1) {
-        if (cmd.seq > w->seq)
-            w->seq = cmd.seq;
-        take(c, (uint32_t)cmd.job_id);
+        take(w, cmd.seq, (uint32_t)cmd.job_id);
     } else if (rc < 0) {
         log_err("a command from the broker: %s", err.text);
     }
     return rc;
 }
 
-/* Takes all commands that are there, and waits at most until due_ms for the first. */
-static int read_commands(struct watcher *w, int64_t due_ms, struct commands *c)
+/* When the next whole load is: its own time, or a gap behind the last when one is asked for. */
+static int64_t due_ms(const struct watcher *w)
 {
-    for (;;) {
+    int64_t asked = w->begun_ms + watcher_gap_ms(interval_ms(w), w->load_ms);
+    return w->asked.all && asked < w->next_ms ? asked : w->next_ms;
+}
+
+/* Takes commands that are there, and waits for the first at most until a load is due.  Those beyond
+ * what is loaded in one go stay where they are. */
+static int read_commands(struct watcher *w)
+{
+    for (int n = 0; n < COMMANDS_A_TURN && w->asked.n < ONE_BY_ONE; n++) {
         struct pollfd p = {.fd = w->fd, .events = POLLIN};
-        int64_t left = due_ms - clock_mono_ms();
-        int timeout = c->all || c->n || left < 0 ? 0 : (int)left + 1;
+        int64_t left = due_ms(w) - clock_mono_ms();
+        int timeout = w->asked.n || left < 0 ? 0 : (int)left + 1;
         int rc = poll(&p, 1, timeout);
         if (rc < 0 && errno == EINTR)
             continue;
         if (rc <= 0)
             return rc < 0 ? -1 : 1;
-        rc = read_command(w, c);
+        rc = read_command(w);
         if (rc != 1)
             return rc;
     }
+    return 1;
 }
 
 /* ---- the process ---- */
@@ -316,26 +386,26 @@ static bool conf_changed(const struct watcher *w)
 
 static void load_and_plan(struct watcher *w)
 {
-    int64_t begin = clock_mono_ms();
+    w->begun_ms = clock_mono_ms();
     load_changes(w);
-    w->next_ms = begin + watcher_interval_ms(w->conf->poll_ms, w->about.min_job_age_s, w->load_ms);
+    w->next_ms = w->begun_ms + interval_ms(w);
 }
 
 static int loop(struct watcher *w)
 {
     while (!w->broken) {
-        struct commands c = {0};
-        int rc = read_commands(w, w->next_ms, &c);
+        int rc = read_commands(w);
         if (rc <= 0)
             return rc < 0 ? 1 : 0;
         if (conf_changed(w)) {
             log_notice("%s has changed: starting anew", w->conf->slurm_conf);
             return 1;
         }
-        if (c.n && !c.all)
-            load_these(w, c.ids, c.n);
-        if (!w->broken && (c.all || clock_mono_ms() >= w->next_ms))
-            load_and_plan(w);
+        if (clock_mono_ms() >= due_ms(w))
+            load_and_plan(w); /* shows them all */
+        else if (w->asked.n)
+            load_ones(w);
+        w->asked.n = 0;
     }
     return 1;
 }
@@ -360,6 +430,7 @@ int watcher_run(const struct agentd_conf *conf, const struct watcher_source *sou
         .report = report,
         .frame.gone = gone,
     };
+    bucket_fill(&w->asked.ones, ONE_RATE);
     int rc = loop(w);
     free(w->frame.bytes);
     return rc;

@@ -17,7 +17,11 @@ enum {
     WORKER_BUCKETS = 1024,
     WORKER_START_MS = 15000, /* the monitor answers at once; this is for one that does not */
     WORKER_FAILURES = 3,     /* ends in a row without an answer: then the queue fails */
+    WORKER_MAX_POLLS = 256,  /* reads of logs that wait; who follows one asks again later */
 };
+
+/* Followers of logs ask over and over: they wait apart, and take turns with everything else. */
+enum queue { QUEUE_CALLS, QUEUE_POLLS, QUEUES };
 
 struct op {
     enum worker_op number;
@@ -57,8 +61,9 @@ struct worker {
     struct chan *chan;
     struct childlog *log;
     struct ask *current;
-    struct ask *queue, **tail;
-    size_t queued;
+    struct ask *queue[QUEUES], **tail[QUEUES];
+    size_t queued[QUEUES];
+    enum queue last; /* where the last one came from */
     int64_t state_ms, used_ms, born_ms;
     unsigned failures;
     const char *end_reason; /* why it is being killed */
@@ -72,9 +77,20 @@ struct workers {
     uint32_t serial;
 };
 
+static const struct role {
+    const char *name;
+    const char *late, *queued; /* what a user is told past the deadline */
+    enum err_code late_code;
+} roles[] = {
+    [ROLE_CONTROL] = {"control", "did not finish in time", "", ERR_TIMEOUT},
+    [ROLE_FILE] = {"file", "did not finish in time", "", ERR_TIMEOUT},
+    [ROLE_ACCT] = {"acct", "had no answer from slurmdbd in time", ", which waits for slurmdbd",
+                   ERR_SLURM_DOWN},
+};
+
 static const char *role_name(enum worker_role role)
 {
-    return role == ROLE_FILE ? "file" : "control";
+    return roles[role].name;
 }
 
 static void set_state(struct worker *w, enum worker_state state)
@@ -112,30 +128,48 @@ static void fail(struct ask *q, bool sent, const struct err *err)
     finish(q, &a);
 }
 
-static struct ask *shift(struct worker *w)
+static bool has_queued(const struct worker *w)
 {
-    struct ask *q = w->queue;
+    return w->queue[QUEUE_CALLS] || w->queue[QUEUE_POLLS];
+}
+
+static struct ask *shift_from(struct worker *w, enum queue which)
+{
+    struct ask *q = w->queue[which];
     if (!q)
         return NULL;
-    w->queue = q->next;
-    if (!w->queue)
-        w->tail = &w->queue;
-    w->queued--;
+    w->queue[which] = q->next;
+    if (!q->next)
+        w->tail[which] = &w->queue[which];
+    w->queued[which]--;
     q->next = NULL;
     return q;
+}
+
+static struct ask *shift(struct worker *w)
+{
+    enum queue turn = w->last == QUEUE_CALLS ? QUEUE_POLLS : QUEUE_CALLS;
+    w->last = w->queue[turn] ? turn : w->last;
+    return shift_from(w, w->last);
 }
 
 static void fail_queue(struct worker *w, const struct err *err)
 {
     /* The callbacks may ask again: only what waits now fails. */
-    for (size_t n = w->queued; n > 0; n--)
-        fail(shift(w), false, err);
+    for (int i = 0; i < QUEUES; i++)
+        for (size_t n = w->queued[i]; n > 0; n--)
+            fail(shift_from(w, (enum queue)i), false, err);
 }
 
 static int64_t deadline_ms(const struct worker *w)
 {
     const struct agentd_conf *c = &w->pool->a->conf;
-    return (w->role == ROLE_FILE ? c->file_deadline_s : c->call_deadline_s) * 1000;
+    const int64_t seconds[] = {
+        [ROLE_CONTROL] = c->call_deadline_s,
+        [ROLE_FILE] = c->file_deadline_s,
+        [ROLE_ACCT] = c->acct_deadline_s,
+    };
+    return seconds[w->role] * 1000;
 }
 
 /* ---- the process ---- */
@@ -248,9 +282,9 @@ static void start(struct worker *w)
 /* Gives the next request to an idle worker, or starts one. */
 static void pump(struct worker *w)
 {
-    while (w->queue && !w->current && w->state == WORKER_READY)
+    while (has_queued(w) && !w->current && w->state == WORKER_READY)
         send_next(w);
-    if (w->queue && w->state == WORKER_NONE)
+    if (has_queued(w) && w->state == WORKER_NONE)
         start(w);
 }
 
@@ -272,7 +306,8 @@ static struct worker *get(struct workers *p, uint32_t uid, enum worker_role role
     w->pool = p;
     w->uid = uid;
     w->role = role;
-    w->tail = &w->queue;
+    for (int i = 0; i < QUEUES; i++)
+        w->tail[i] = &w->queue[i];
     w->next = *bucket(p, uid);
     *bucket(p, uid) = w;
     return w;
@@ -296,12 +331,13 @@ static struct worker *find_spawn(struct workers *p, const struct monitor_event *
 
 static void expire_queue(struct worker *w, int64_t now)
 {
-    while (w->queue && w->queue->deadline_ms < now) {
-        struct err err = {0};
-        err_set(&err, ERR_BUSY, "%s: waited too long for your worker on the server",
-                w->queue->op->name);
-        fail(shift(w), false, &err);
-    }
+    for (int i = 0; i < QUEUES; i++)
+        while (w->queue[i] && w->queue[i]->deadline_ms < now) {
+            struct err err = {0};
+            err_set(&err, ERR_BUSY, "%s: waited too long for your worker on the server%s",
+                    w->queue[i]->op->name, roles[w->role].queued);
+            fail(shift_from(w, (enum queue)i), false, &err);
+        }
 }
 
 static void check(struct worker *w, int64_t now)
@@ -311,10 +347,10 @@ static void check(struct worker *w, int64_t now)
     if (w->current && w->current->deadline_ms < now) {
         log_warning("worker uid=%u role=%s: %s took longer than %lld s: killed", w->uid,
                     role_name(w->role), w->current->op->name, (long long)(deadline_ms(w) / 1000));
-        end_process(w, "did not finish in time", ERR_TIMEOUT);
+        end_process(w, roles[w->role].late, roles[w->role].late_code);
         return;
     }
-    if (w->state == WORKER_READY && !w->current && !w->queue &&
+    if (w->state == WORKER_READY && !w->current && !has_queued(w) &&
         (now - w->used_ms > c->worker_idle_s * 1000 || now - w->born_ms > c->worker_age_s * 1000))
         end_process(w, "was idle", ERR_BUSY);
     if (w->state == WORKER_STARTING && now - w->state_ms > WORKER_START_MS) {
@@ -333,7 +369,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
         for (struct worker **at = &p->buckets[i]; *at;) {
             struct worker *w = *at;
             check(w, now);
-            if (w->state == WORKER_NONE && !w->queue &&
+            if (w->state == WORKER_NONE && !has_queued(w) &&
                 now - w->state_ms > p->a->conf.worker_idle_s * 1000) {
                 *at = w->next;
                 free(w);
@@ -401,7 +437,9 @@ int workers_ask(struct workers *p, uint32_t uid, enum worker_op number, struct b
     struct worker *w = get(p, uid, op->role);
     struct ask *q = calloc(1, sizeof *q);
     uint8_t *copy = malloc(body.n ? body.n : 1);
-    if (!w || !q || !copy || w->queued >= (size_t)p->a->conf.max_queued_per_user) {
+    enum queue which = number == WORKER_log ? QUEUE_POLLS : QUEUE_CALLS;
+    size_t max = which == QUEUE_POLLS ? WORKER_MAX_POLLS : (size_t)p->a->conf.max_queued_per_user;
+    if (!w || !q || !copy || w->queued[which] >= max) {
         free(q);
         free(copy);
         return err_set(err, ERR_BUSY, "%s: too many requests of yours are waiting", op->name);
@@ -416,9 +454,9 @@ int workers_ask(struct workers *p, uint32_t uid, enum worker_op number, struct b
         .serial = ++p->serial,
         .deadline_ms = clock_mono_ms() + deadline_ms(w),
     };
-    *w->tail = q;
-    w->tail = &q->next;
-    w->queued++;
+    *w->tail[which] = q;
+    w->tail[which] = &q->next;
+    w->queued[which]++;
     pump(w);
     return 0;
 }

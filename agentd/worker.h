@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* worker.h: the broker's handle on worker processes: one for each user and role, started on demand
  *
- * A worker does one request at a time; the others of its user wait.  A request has a deadline from
+ * A worker does one request at a time; the others of its user wait, reads of logs apart: they take
+ * turns with the rest, so that many followers hold up nothing else.  A request has a deadline from
  * when it is sent; past it the worker is killed.  Belongs to the loop.
  */
 #ifndef AGENTD_WORKER_H

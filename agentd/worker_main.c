@@ -24,7 +24,7 @@ static int clean_environment(void)
 
 static int usage(void)
 {
-    fputs("usage: agent-worker [--config FILE] --role control|file|watch\n"
+    fputs("usage: agent-worker [--config FILE] --role control|file|watch|acct\n"
           "Started by slurm-agentd, with a socket as file descriptor 3.\n",
           stderr);
     return 2;
@@ -35,7 +35,8 @@ static int parse_role(const char *word, enum worker_role *ret)
     static const struct {
         const char *word;
         enum worker_role role;
-    } roles[] = {{"control", ROLE_CONTROL}, {"file", ROLE_FILE}, {"watch", ROLE_WATCH}};
+    } roles[] = {
+        {"control", ROLE_CONTROL}, {"file", ROLE_FILE}, {"watch", ROLE_WATCH}, {"acct", ROLE_ACCT}};
     for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
         if (str_eq(word, roles[i].word)) {
             *ret = roles[i].role;
@@ -93,7 +94,7 @@ static int answer(const struct agentd_conf *conf, enum worker_role role, struct 
 {
     struct err err = {0};
     struct chan_head reply;
-    if (role == ROLE_CONTROL && open_slurm(slurm, conf->slurm_conf, &err) < 0) {
+    if (role != ROLE_FILE && open_slurm(slurm, conf->slurm_conf, &err) < 0) {
         wire_out_clear(out);
         msg_pack_error(&err, out);
         reply = (struct chan_head){.serial = head->serial, .op = head->op, .code = err.code};
@@ -137,8 +138,8 @@ static int serve(const struct agentd_conf *conf, enum worker_role role)
 
 int main(int argc, char **argv)
 {
-    static const struct watcher_source source = {cluster_open, cluster_about, cluster_load_jobs,
-                                                 cluster_load_job};
+    static const struct watcher_source source = {cluster_open, cluster_about, cluster_name_in,
+                                                 cluster_load_jobs, cluster_load_job};
     AUTO(arena_done) struct arena arena = {0};
     struct agentd_conf conf;
     struct err err = {0};

@@ -2,25 +2,16 @@
 #include "agentd/worker_ops.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "agentd/cluster.h"
 #include "agentd/jobid.h"
+#include "agentd/worker_file.h"
 #include "common/clock.h"
 #include "common/str.h"
 
 /* ---- common to several ---- */
-
-static const char *host_name(void)
-{
-    static char name[256];
-    if (!*name && gethostname(name, sizeof name - 1) < 0)
-        str_copy(name, sizeof name, "the cluster's host");
-    return name;
-}
 
 static int no_memory(struct err *err)
 {
@@ -31,20 +22,6 @@ static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
-}
-
-static enum err_code path_error(int number)
-{
-    switch (number) {
-    case ENOENT:
-    case ENOTDIR:
-        return ERR_NOT_FOUND;
-    case EACCES:
-    case EPERM:
-        return ERR_DENIED;
-    default:
-        return ERR_INVALID;
-    }
 }
 
 static const char *home_dir(struct arena *arena, struct err *err)
@@ -58,7 +35,7 @@ static const char *home_dir(struct arena *arena, struct err *err)
     }
     if (getpwuid_r(getuid(), &pw, buf, size, &found) == 0 && found && found->pw_dir[0] == '/')
         return found->pw_dir;
-    err_set(err, ERR_NOT_FOUND, "user id %u has no home directory on %s", getuid(), host_name());
+    err_set(err, ERR_NOT_FOUND, "user id %u has no home directory on %s", getuid(), worker_host());
     return NULL;
 }
 
@@ -90,14 +67,14 @@ static int read_whole(int fd, const char *path, size_t max, struct arena *arena,
         if (r < 0 && errno == EINTR)
             continue;
         if (r < 0)
-            return err_errno(err, ERR_INVALID, "script %s on %s", path, host_name());
+            return err_errno(err, ERR_INVALID, "script %s on %s", path, worker_host());
         if (r == 0)
             break;
         n += (size_t)r;
     }
     if (n > max) /* it has grown since its size was looked at */
         return err_set(err, ERR_LIMIT, "script %s on %s is larger than the %zu bytes allowed", path,
-                       host_name(), max);
+                       worker_host(), max);
     *ret = (struct bytes){p, n};
     return 0;
 }
@@ -106,20 +83,12 @@ static int read_script(const char *path, size_t max, struct arena *arena, struct
                        struct err *err)
 {
     struct stat st;
-    /* O_NONBLOCK: a fifo without a writer would hold us up. */
-    AUTO(close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return err_set(err, path_error(errno), "script %s: %s on %s", path, strerror(errno),
-                       host_name());
-    if (S_ISDIR(st.st_mode))
-        return err_set(err, ERR_INVALID, "script %s on %s is a directory, not a regular file", path,
-                       host_name());
-    if (!S_ISREG(st.st_mode))
-        return err_set(err, ERR_INVALID, "script %s on %s is not a regular file", path,
-                       host_name());
+    AUTO(close) int fd = worker_open_file("script", path, &st, err);
+    if (fd < 0)
+        return -1;
     if ((uintmax_t)st.st_size > max)
         return err_set(err, ERR_LIMIT, "script %s on %s is %jd bytes, at most %zu are allowed",
-                       path, host_name(), (intmax_t)st.st_size, max);
+                       path, worker_host(), (intmax_t)st.st_size, max);
     return read_whole(fd, path, max, arena, ret, err);
 }
 
@@ -134,10 +103,10 @@ static int check_work_dir(const char *dir, struct err *err)
         errno = ENOTDIR;
     else if (errno == 0 && access(dir, X_OK) == 0)
         return 0;
-    enum err_code code = errno == ENOTDIR ? ERR_INVALID : path_error(errno);
+    enum err_code code = errno == ENOTDIR ? ERR_INVALID : worker_path_error(errno);
     return err_set(err, code,
                    "working directory %s: %s on %s (Slurm would run the job in /tmp): give --chdir",
-                   dir, strerror(errno), host_name());
+                   dir, strerror(errno), worker_host());
 }
 
 static int get_script(struct worker_call *c, const struct submit_request *in,
@@ -146,7 +115,7 @@ static int get_script(struct worker_call *c, const struct submit_request *in,
     if (in->script.n && in->script_path)
         return err_set(err, ERR_INVALID, "script and script_path are both given: give one");
     if (!in->script.n && !in->script_path)
-        return err_set(err, ERR_INVALID, "the script is empty: give script or script_path");
+        return err_set(err, ERR_INVALID, "the script is empty");
     out->script_name = in->script_name;
     if (!in->script_path) {
         out->script = in->script;
@@ -205,8 +174,8 @@ int wop_submit(struct worker_call *c, const struct submit_request *in, struct su
     if (!job.job_name)
         job.job_name = base_name(str_or(in->script_name, "sbatch"));
     if (script_arguments(in, c->arena, &arguments, err) < 0 ||
-        sbatch_environment(&job, &in->environment, in->login_environment, in->work_dir, host_name(),
-                           c->arena, &environment, err) < 0)
+        sbatch_environment(&job, &in->environment, in->login_environment, in->work_dir,
+                           worker_host(), c->arena, &environment, err) < 0)
         return -1;
     return cluster_submit(&job, in->script, &arguments, &environment, in->work_dir, in->submit_line,
                           c->arena, out, err);

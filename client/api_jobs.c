@@ -13,16 +13,6 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_INTERNAL, "no memory");
 }
 
-static int check_ids(const char *const *ids, size_t n, struct err *err)
-{
-    if (n == 0)
-        return err_set(err, ERR_INVALID, "no job id is given");
-    for (size_t i = 0; i < n; i++)
-        if (!ids[i] || !*ids[i])
-            return err_set(err, ERR_INVALID, "job id %zu is empty", i + 1);
-    return 0;
-}
-
 /* ---- get and list ---- */
 
 static int get(struct sagent *s, const char *const *ids, size_t n, struct sagent_jobs *out,
@@ -30,8 +20,8 @@ static int get(struct sagent *s, const char *const *ids, size_t n, struct sagent
 {
     struct handle_call call;
     struct get_request request = {.ids = {ids, n}};
-    int64_t next;
-    if (check_ids(ids, n, err) < 0)
+    struct decode_next next;
+    if (handle_check_ids(ids, n, err) < 0)
         return -1;
     int rc = handle_ask(s, OP_job_get, &get_request_type, &request, &call, err);
     if (rc == 0)
@@ -64,21 +54,30 @@ static int make_list_request(const struct sagent_list_filter *f, struct list_req
     if (f->max_jobs < 0 || f->max_jobs > LIST_MAX)
         return err_set(err, ERR_INVALID, "max_jobs %lld is not between 0 and %d",
                        (long long)f->max_jobs, LIST_MAX);
+    const char *const texts[] = {f->user, f->partition, f->name};
+    static const char *const names[] = {"user", "partition", "name"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (texts[i] && !*texts[i])
+            return err_set(err, ERR_INVALID, "the %s is empty: give one, or leave it out",
+                           names[i]);
+    if (f->since < 0)
+        return err_set(err, ERR_INVALID, "since %lld is before 1970", (long long)f->since);
     for (size_t i = 0; i < f->state_count; i++)
-        if (!f->states[i])
-            return err_set(err, ERR_INVALID, "state %zu is NULL", i + 1);
+        if (!f->states[i] || !*f->states[i])
+            return err_set(err, ERR_INVALID, "state %zu is empty", i + 1);
     *out = (struct list_request){
         .user = f->user,
         .all_users = f->all_users,
         .states = {f->states, f->state_count},
         .partition = f->partition,
         .name = f->name,
+        .since = f->since,
     };
     return 0;
 }
 
 static int list_page(struct sagent *s, const struct list_request *request, struct sagent_jobs *out,
-                     int64_t *ret_next, struct err *err)
+                     struct decode_next *ret_next, struct err *err)
 {
     struct handle_call call;
     int rc = handle_ask(s, OP_job_list, &list_request_type, request, &call, err);
@@ -96,21 +95,22 @@ static int list(struct sagent *s, const struct sagent_list_filter *filter, struc
         return -1;
     size_t max = filter->max_jobs ? (size_t)filter->max_jobs : LIST_MAX;
     for (;;) {
-        int64_t next = 0;
+        struct decode_next next = {0};
         request.limit = (int64_t)(max - out->n);
         if (list_page(s, &request, out, &next, err) < 0)
             return -1;
-        if (out->n > max) {
+        bool more = next.after || next.after_ended || out->n > max;
+        if (out->n > max)
             out->n = max;
-            next = next ? next : 1;
-        }
-        out->truncated = next != 0 && out->n >= max;
-        if (next == 0 || out->truncated)
+        out->truncated = more && out->n == max;
+        if (!more || out->truncated)
             return 0;
-        /* Pages go on by job_id, so that this ends. */
-        if (next <= request.after)
+        /* Pages go on, so that this ends. */
+        if (next.after_ended < request.after_ended ||
+            (next.after_ended == request.after_ended && next.after <= request.after))
             return err_set(err, ERR_PROTOCOL, "the server's reply begins the list again");
-        request.after = next;
+        request.after = next.after;
+        request.after_ended = next.after_ended;
     }
 }
 
@@ -190,7 +190,7 @@ static int script(struct sagent *s, const char *id, struct sagent_script *out, s
 {
     struct handle_call call;
     struct script_request request = {.id = id};
-    if (check_ids(&id, 1, err) < 0)
+    if (handle_check_ids(&id, 1, err) < 0)
         return -1;
     int rc = handle_ask(s, OP_job_script, &script_request_type, &request, &call, err);
     if (rc == 0)
@@ -234,8 +234,11 @@ static int cancel(struct sagent *s, const struct sagent_cancel_request *in,
         .submit_time = in->submit_time,
     };
     if (handle_reserved(in->reserved, ARRAY_LEN(in->reserved), err) < 0 ||
-        check_ids(in->ids, in->id_count, err) < 0)
+        handle_check_ids(in->ids, in->id_count, err) < 0)
         return -1;
+    /* On the wire an empty string is none, and none means: end the job. */
+    if (in->signal && !*in->signal)
+        return err_set(err, ERR_INVALID, "the signal is empty: give a name such as USR1, or none");
     int rc = handle_ask(s, OP_job_cancel, &cancel_request_type, &request, &call, err);
     if (rc == 0)
         rc = decode_cancelled(call.body, in->id_count, out, err);

@@ -36,6 +36,9 @@ static int take_options(const struct sagent_submit_request *in, struct arena *ar
         const struct sagent_pair *p = &in->options[i];
         if (!p->name || !*p->name)
             return err_set(err, ERR_INVALID, "option %zu has no name", i);
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(v[k].name, p->name))
+                return err_set(err, ERR_INVALID, "option '%.80s' is there twice", p->name);
         v[i] = (struct pair){p->name, str_or(p->value, "")};
     }
     out->options = (struct pairs){v, in->option_count};

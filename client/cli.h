@@ -81,6 +81,9 @@ int cli_parse(const struct cli_option *options, size_t n, enum cli_order order, 
  * to go on (free() args->positional), false to end with *ret_status. */
 bool cli_begin(const struct cli_option *options, size_t n, size_t min, size_t max, int argc,
                char **argv, struct cli_args *ret_args, int *ret_status);
+/* The same, with more (whole lines) behind the options in what --help prints. */
+bool cli_begin_more(const struct cli_option *options, size_t n, const char *more, size_t min,
+                    size_t max, int argc, char **argv, struct cli_args *ret_args, int *ret_status);
 /* The one of n names that is nearest to said; NULL when none is near. */
 const char *cli_nearest(const char *said, const char *const *names, size_t n);
 
@@ -116,6 +119,13 @@ const char *cli_number(int64_t v, char out[CLI_TEXT]);
 /* Replaces control characters, in place: what a user called a job must not drive a terminal. */
 char *cli_printable(char *s);
 
+/* A point in time as --since takes it: 2024-12-31, 2024-12-31T23:59[:59] (local time), now,
+ * now-2hours (seconds, minutes, hours, days, weeks), @UNIX SECONDS.  False for anything else. */
+#define CLI_WHEN_FORMS "2024-12-31, 2024-12-31T23:59, now-2hours, now-3days or @UNIX_SECONDS"
+bool cli_when(const char *text, int64_t now, int64_t *ret);
+/* "→" where the terminal can show it, else "->". */
+const char *cli_arrow(void);
+
 struct json_t;
 /* A JSON string of any bytes. */
 struct json_t *cli_json_string(const char *s);
@@ -125,5 +135,16 @@ void cli_json_set_number(struct json_t *object, const char *key, int64_t value);
 struct json_t *cli_json_job(const struct sagent_job *job);
 /* Prints and frees. */
 void cli_json_print(struct json_t *json);
+/* The same in one line, which is flushed. */
+void cli_json_print_line(struct json_t *json);
+
+/* ---- answers about jobs (cli_jobs.c) ---- */
+
+/* jobs, as_of, stale, note, source and missing. */
+struct json_t *cli_json_jobs(const struct sagent_jobs *jobs);
+/* Seconds the job has run, by the server's clock. */
+int64_t cli_run_time(const struct sagent_job *job, int64_t as_of);
+void cli_say_stale(int64_t as_of, const char *note);
+void cli_say_missing(const char *id);
 
 #endif

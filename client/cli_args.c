@@ -179,6 +179,12 @@ int cli_parse(const struct cli_option *options, size_t n, enum cli_order order, 
 bool cli_begin(const struct cli_option *options, size_t n, size_t min, size_t max, int argc,
                char **argv, struct cli_args *ret_args, int *ret_status)
 {
+    return cli_begin_more(options, n, NULL, min, max, argc, argv, ret_args, ret_status);
+}
+
+bool cli_begin_more(const struct cli_option *options, size_t n, const char *more, size_t min,
+                    size_t max, int argc, char **argv, struct cli_args *ret_args, int *ret_status)
+{
     bool help = false;
     AUTO(free) struct cli_option *all = calloc(n + 1, sizeof *all);
     if (!all)
@@ -193,6 +199,8 @@ bool cli_begin(const struct cli_option *options, size_t n, size_t min, size_t ma
     }
     if (help) {
         cli_usage(argv[0], all, n + 1);
+        if (more)
+            printf("\n%s", more);
         *ret_status = cli_end_output(0);
     } else if (ret_args->n < min) {
         cli_say("%s: what is missing: see slurm-agent help %s", argv[0], argv[0]);

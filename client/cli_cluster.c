@@ -30,6 +30,7 @@ static void ping_json(const struct sagent_server *p)
     json_object_set_new(j, "stale", json_boolean(p->stale));
     json_object_set_new(j, "jobs", json_integer(p->jobs));
     json_object_set_new(j, "private_jobs", json_boolean(p->private_jobs));
+    cli_json_set(j, "journal", p->journal);
     json_object_set_new(j, "server_uid", json_integer(p->server_uid));
     json_object_set_new(j, "session_s", json_integer(p->session_s));
     cli_json_print(j);
@@ -53,6 +54,7 @@ static void ping_verbose(const struct sagent_server *p)
                cli_duration(p->server_time - p->as_of, text), p->stale ? " (stale)" : "");
     else
         printf("job table  not loaded yet\n");
+    printf("history    %s%s\n", p->journal ? "none is kept: " : "ok", str_or(p->journal, ""));
     if (p->private_jobs)
         printf(
             "privacy    PrivateData=jobs: others' jobs are for those whom Slurm lets see them\n");
@@ -82,8 +84,9 @@ int cmd_ping(struct cli *cli, int argc, char **argv)
     else if (verbose)
         ping_verbose(p);
     else
-        printf("slurm-agentd %s at %s: cluster %s, slurmctld %s\n", str_or(p->version, "?"),
-               p->address, str_or(p->cluster, "not known yet"), str_or(p->slurmctld, "unknown"));
+        printf("slurm-agentd %s at %s: cluster %s, slurmctld %s%s\n", str_or(p->version, "?"),
+               p->address, str_or(p->cluster, "not known yet"), str_or(p->slurmctld, "unknown"),
+               p->stale ? ", the job table is stale" : "");
     return cli_end_output(0);
 }
 

@@ -26,21 +26,22 @@ void cli_overview(FILE *to)
                 "[--timeout SECONDS] COMMAND ...\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fprintf(to,
-            "\n  --server ADDRESS   tcp://HOST:PORT, HOST, or ipc:///PATH\n"
-            "  --cluster NAME     refuse a server of another cluster\n"
-            "  --conf FILE        instead of ~/.config/slurm-agent/client.conf and the system's\n"
-            "  --timeout SECONDS  longest wait for an answer\n"
-            "  --version, --help\n"
-            "\nslurm-agent help COMMAND says more.  The server is set in client.conf or by "
-            "SLURM_AGENT_SERVER, too.\n"
-            "Exit status: 0, 2 for a mistake in what was asked, 1 for output that cannot be "
-            "written,\nand 3 to 18 as `slurm-agent help errors` lists.\n");
+    fprintf(
+        to,
+        "\n  --server ADDRESS   tcp://HOST:PORT, HOST, or ipc:///PATH\n"
+        "  --cluster NAME     refuse a server of another cluster\n"
+        "  --conf FILE        instead of ~/.config/slurm-agent/client.conf and the system's\n"
+        "  --timeout SECONDS  longest wait for an answer\n"
+        "  --version, --help\n"
+        "\nslurm-agent help COMMAND says more.  The server is set in client.conf or by "
+        "SLURM_AGENT_SERVER, too.\n"
+        "Exit status: 0, 2 for a mistake in what was asked, 1 for output that cannot be "
+        "written,\nand 3 to 19 as `slurm-agent help errors` lists; wait and run exit as the job did.\n");
 }
 
 static int print_errors(void)
 {
-    for (int code = SAGENT_ERR_INVALID; code <= SAGENT_ERR_MUNGE; code++)
+    for (int code = SAGENT_ERR_INVALID; code <= SAGENT_ERR_INTERRUPTED; code++)
         printf("%3d  %-14s %s\n", sagent_code_exit_status(code), sagent_code_name(code),
                sagent_code_help(code));
     return cli_end_output(0);

@@ -6,6 +6,7 @@
 
 #include "client/cli.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/str.h"
 
 CLEANUP_FN(struct sagent, sagent_close)
@@ -15,8 +16,7 @@ CLEANUP_FN(struct cli_table, cli_table_free)
 
 /* ---- the table ---- */
 
-/* Seconds the job has run, by the server's clock. */
-static int64_t run_time(const struct sagent_job *job, int64_t as_of)
+int64_t cli_run_time(const struct sagent_job *job, int64_t as_of)
 {
     if (!job->start_time || str_eq(job->state, "PENDING"))
         return 0;
@@ -59,7 +59,7 @@ static void print_table(const struct sagent_jobs *jobs)
         cli_table_add(t, job->name);
         cli_table_add(t, job->user);
         cli_table_add(t, job->partition);
-        cli_table_add(t, cli_duration(run_time(job, sagent_jobs_as_of(jobs)), text));
+        cli_table_add(t, cli_duration(cli_run_time(job, sagent_jobs_as_of(jobs)), text));
         cli_table_add(t, cli_number(job->node_count, text));
         cli_table_add(t, place);
     }
@@ -133,7 +133,7 @@ static void print_long(const struct sagent_job *job)
 
 /* ---- what both say ---- */
 
-static void print_json(const struct sagent_jobs *jobs)
+json_t *cli_json_jobs(const struct sagent_jobs *jobs)
 {
     json_t *all = json_object(), *list = json_array(), *missing = json_array();
     for (size_t i = 0; i < sagent_jobs_count(jobs); i++)
@@ -146,16 +146,21 @@ static void print_json(const struct sagent_jobs *jobs)
     cli_json_set(all, "note", sagent_jobs_note(jobs));
     cli_json_set(all, "source", sagent_jobs_source(jobs));
     json_object_set_new(all, "missing", missing);
-    cli_json_print(all);
+    return all;
 }
 
-static void say_stale(const struct sagent_jobs *jobs)
+void cli_say_stale(int64_t as_of, const char *note)
 {
     char text[CLI_TEXT];
-    const char *note = sagent_jobs_note(jobs);
-    if (sagent_jobs_stale(jobs))
-        cli_say("note: slurmctld has not answered since %s%s%s",
-                cli_time(sagent_jobs_as_of(jobs), text), note ? ": " : "", str_or(note, ""));
+    cli_say("note: slurmctld has not answered since %s%s%s", cli_time(as_of, text),
+            note ? ": " : "", str_or(note, ""));
+}
+
+void cli_say_missing(const char *id)
+{
+    cli_say("job %s is not known: there is none, or it ended so long ago that Slurm has forgotten "
+            "it",
+            id);
 }
 
 enum form { TABLE, LONG, JSON };
@@ -164,7 +169,7 @@ static int show(const struct sagent_jobs *jobs, enum form form)
 {
     size_t missing = sagent_jobs_missing_count(jobs);
     if (form == JSON)
-        print_json(jobs);
+        cli_json_print(cli_json_jobs(jobs));
     else if (form == TABLE && (sagent_jobs_count(jobs) || missing == 0))
         print_table(jobs);
     for (size_t i = 0; form == LONG && i < sagent_jobs_count(jobs); i++) {
@@ -172,13 +177,14 @@ static int show(const struct sagent_jobs *jobs, enum form form)
             putchar('\n');
         print_long(sagent_jobs_at(jobs, i));
     }
-    say_stale(jobs);
+    if (sagent_jobs_stale(jobs))
+        cli_say_stale(sagent_jobs_as_of(jobs), sagent_jobs_note(jobs));
+    else if (sagent_jobs_note(jobs))
+        cli_say("note: %s", sagent_jobs_note(jobs));
     if (sagent_jobs_truncated(jobs))
         cli_say("note: there are more jobs than these %zu", sagent_jobs_count(jobs));
     for (size_t i = 0; i < missing; i++)
-        cli_say("job %s is not known: there is none, or it ended so long ago that Slurm has "
-                "forgotten it",
-                sagent_jobs_missing(jobs, i));
+        cli_say_missing(sagent_jobs_missing(jobs, i));
     return cli_end_output(missing ? CLI_MISSING : 0);
 }
 
@@ -226,7 +232,7 @@ static const char **split(char *text, size_t *ret_n)
 int cmd_list(struct cli *cli, int argc, char **argv)
 {
     bool json = false;
-    const char *states = NULL;
+    const char *states = NULL, *since = NULL;
     struct sagent_list_filter filter = {0};
     const struct cli_option options[] = {
         {"user", 'u', NULL, &filter.user, "USER", "of this user, a name or a uid"},
@@ -234,6 +240,8 @@ int cmd_list(struct cli *cli, int argc, char **argv)
         {"state", 't', NULL, &states, "STATE,...", "in one of these states: PENDING, R, ..."},
         {"partition", 'p', NULL, &filter.partition, "NAME", "in this partition"},
         {"name", 'n', NULL, &filter.name, "NAME", "with this name"},
+        {"since", 'S', NULL, &since, "TIME",
+         "also those that ended since, and no others that ended"},
         {"json", 0, &json, NULL, NULL, "as JSON"},
     };
     struct cli_args args;
@@ -243,10 +251,18 @@ int cmd_list(struct cli *cli, int argc, char **argv)
     if (!cli_begin(options, ARRAY_LEN(options), 0, 0, argc, argv, &args, &status))
         return status;
     free(args.positional);
+    if (since && !cli_when(since, clock_now(), &filter.since)) {
+        cli_say("list: --since %s: give " CLI_WHEN_FORMS, since);
+        return CLI_USAGE;
+    }
     AUTO(free) char *copy = strdup(str_or(states, ""));
     if (!copy)
         cli_no_memory();
     AUTO(free) const char **words = split(copy, &filter.state_count);
+    if (states && !filter.state_count) {
+        cli_say("--state is empty: give states such as PENDING or R, or leave it out");
+        return CLI_USAGE;
+    }
     filter.states = words;
     AUTO(sagent_close) struct sagent *s = cli_open(cli, &status);
     if (!s)

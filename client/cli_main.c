@@ -47,6 +47,10 @@ int main(int argc, char **argv)
     int rc = read_options(&cli, &help, &version, &next);
     if (rc)
         return rc;
+    if (cli.options.server && !*cli.options.server) {
+        cli_say("--server is empty: give tcp://HOST[:PORT] or a socket's path");
+        return CLI_USAGE;
+    }
     if (version) {
         printf("slurm-agent %s\n", sagent_version());
         return cli_end_output(0);

@@ -2,6 +2,7 @@
 /* cli_output.c: what is said on stderr; words, numbers and JSON */
 #include <errno.h>
 #include <jansson.h>
+#include <langinfo.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,14 +85,43 @@ const char *cli_number(int64_t v, char out[CLI_TEXT])
     return out;
 }
 
-/* C0, DEL, and C1 as UTF-8 has it: c2 80 to c2 9f. */
+const char *cli_arrow(void)
+{
+    return str_eq(nl_langinfo(CODESET), "UTF-8") ? "→" : "->";
+}
+
+/* Bytes of the UTF-8 character at p, and its number; 0 for what is none. */
+static size_t character(const unsigned char *p, uint32_t *ret)
+{
+    size_t n = *p < 0x80                 ? 1
+               : *p >= 0xc2 && *p < 0xe0 ? 2
+               : *p >= 0xe0 && *p < 0xf0 ? 3
+               : *p >= 0xf0 && *p < 0xf5 ? 4
+                                         : 0;
+    *ret = n > 1 ? *p & (0x7fU >> n) : *p;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        *ret = *ret << 6 | (p[i] & 0x3fU);
+    }
+    return n;
+}
+
+/* C0, DEL, C1, and what turns the direction of writing. */
+static bool drives_a_terminal(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || (c >= 0x202a && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
 char *cli_printable(char *s)
 {
-    for (unsigned char *p = (unsigned char *)s; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f)
-            *p = '?';
-        if (*p == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f)
-            p[0] = p[1] = '?';
+    for (unsigned char *p = (unsigned char *)s; *p;) {
+        uint32_t c;
+        size_t n = character(p, &c);
+        if (n == 0 || drives_a_terminal(c))
+            memset(p, '?', n ? n : 1);
+        p += n ? n : 1;
     }
     return s;
 }
@@ -169,5 +199,13 @@ void cli_json_print(json_t *json)
 {
     json_dumpf(json, stdout, JSON_INDENT(2));
     putchar('\n');
+    json_decref(json);
+}
+
+void cli_json_print_line(json_t *json)
+{
+    json_dumpf(json, stdout, JSON_COMPACT);
+    putchar('\n');
+    fflush(stdout);
     json_decref(json);
 }

@@ -3,11 +3,12 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <nng/nng.h>
@@ -26,14 +27,22 @@ struct conn {
     nng_socket sock;
     bool open;
     atomic_bool lost; /* set on one of nng's threads */
+    int stop_fd;      /* borrowed, -1: none */
+    int wake_fd;      /* what was waited for is there; written on other threads */
 };
 
-struct conn *conn_new(const char *url)
+struct conn *conn_new(const char *url, int stop_fd)
 {
     struct conn *c = calloc(1, sizeof *c);
-    if (c)
-        snprintf(c->url, sizeof c->url, "%s", url);
-    return c;
+    if (!c)
+        return NULL;
+    snprintf(c->url, sizeof c->url, "%s", url);
+    c->stop_fd = stop_fd;
+    c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (c->wake_fd >= 0)
+        return c;
+    free(c);
+    return NULL;
 }
 
 int conn_check_process(struct err *err)
@@ -65,6 +74,7 @@ void conn_free(struct conn *c)
     if (!c)
         return;
     hang_up(c);
+    close(c->wake_fd);
     free(c);
 }
 
@@ -73,6 +83,60 @@ static void on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
     (void)pipe;
     (void)event;
     atomic_store((atomic_bool *)arg, true);
+}
+
+/* ---- waiting, which another thread or a signal may end ---- */
+
+static void fd_set_on(int fd)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(fd, &one, sizeof one); /* full is set, too */
+    (void)ignored;
+}
+
+static void fd_clear(int fd)
+{
+    uint64_t count;
+    ssize_t ignored = read(fd, &count, sizeof count);
+    (void)ignored;
+}
+
+enum wake { WOKEN, STOPPED, TIMED_OUT };
+
+/* Until wake_fd or stop_fd is set; neither is cleared.  -1 is no descriptor, and no deadline. */
+static enum wake wait_fds(int wake_fd, int stop_fd, int64_t deadline_ms)
+{
+    struct pollfd p[] = {{.fd = wake_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+    for (;;) {
+        int64_t left = deadline_ms < 0 ? -1 : deadline_ms - clock_mono_ms();
+        if (deadline_ms >= 0 && left <= 0)
+            return TIMED_OUT;
+        if (poll(p, 2, left > INT_MAX ? INT_MAX : (int)left) <= 0)
+            continue; /* a signal; or time is over */
+        if (p[0].revents)
+            return WOKEN;
+        if (p[1].revents)
+            return STOPPED;
+    }
+}
+
+static int interrupted(int stop_fd, struct err *err)
+{
+    fd_clear(stop_fd);
+    return err_set(err, ERR_INTERRUPTED, "interrupted");
+}
+
+int conn_pause(int stop_fd, int64_t ms, struct err *err)
+{
+    if (wait_fds(-1, stop_fd, clock_mono_ms() + ms) == STOPPED)
+        return interrupted(stop_fd, err);
+    return 0;
+}
+
+static bool stop_is_set(const struct conn *c)
+{
+    struct pollfd p = {.fd = c->stop_fd, .events = POLLIN};
+    return c->stop_fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
 /* ---- connecting ---- */
@@ -117,33 +181,36 @@ static int unreachable(struct conn *c, int rc, struct err *err)
 struct dialing {
     nng_dialer dialer;
     int rc;
+    int wake_fd;
 };
 
 static void *dial_main(void *arg)
 {
     struct dialing *d = arg;
     d->rc = nng_dialer_start(d->dialer, 0);
+    fd_set_on(d->wake_fd);
     return NULL;
 }
 
 /* nng's dial says why it failed only when it blocks, and then has no timeout: hence a thread, which
- * closing the socket ends. */
+ * closing the socket ends.  NNG_ECANCELED when stopped. */
 static int dial(struct conn *c, int64_t deadline_ms)
 {
-    struct dialing d = {.rc = NNG_EINTERNAL};
+    struct dialing d = {.rc = NNG_EINTERNAL, .wake_fd = c->wake_fd};
     pthread_t thread;
-    struct timespec until = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
     int rc = nng_dialer_create(&d.dialer, c->sock, c->url);
     if (rc)
         return rc;
+    fd_clear(c->wake_fd);
     if (pthread_create(&thread, NULL, dial_main, &d) != 0)
         return NNG_ENOMEM;
-    if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0)
-        return d.rc;
-    nng_close(c->sock);
-    c->open = false;
+    enum wake wake = wait_fds(c->wake_fd, c->stop_fd, deadline_ms);
+    if (wake != WOKEN) {
+        nng_close(c->sock);
+        c->open = false;
+    }
     pthread_join(thread, NULL);
-    return NNG_ETIMEDOUT;
+    return wake == WOKEN ? d.rc : wake == STOPPED ? NNG_ECANCELED : NNG_ETIMEDOUT;
 }
 
 static int set_up(struct conn *c)
@@ -172,6 +239,8 @@ int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err)
     sigset_t all, before;
     if (conn_check_process(err) < 0)
         return -1;
+    if (stop_is_set(c))
+        return interrupted(c->stop_fd, err);
     if (c->open && !atomic_load(&c->lost))
         return 0;
     hang_up(c);
@@ -182,7 +251,9 @@ int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err)
     int rc = set_up(c);
     if (rc)
         err_set(err, ERR_INTERNAL, "nng cannot open a socket: %s", nng_strerror(rc));
-    else if ((rc = dial(c, deadline_ms)))
+    else if ((rc = dial(c, deadline_ms)) == NNG_ECANCELED)
+        interrupted(c->stop_fd, err);
+    else if (rc)
         unreachable(c, rc, err);
     if (rc)
         hang_up(c);
@@ -198,7 +269,23 @@ static nng_duration time_left(int64_t deadline_ms)
     return left < 1 ? 1 : left > INT_MAX ? INT_MAX : (nng_duration)left;
 }
 
-static int send_frame(nng_ctx ctx, nng_aio *aio, struct bytes frame, int64_t deadline_ms)
+static void on_aio_done(void *arg)
+{
+    fd_set_on(*(const int *)arg);
+}
+
+/* The result of what was begun on aio: NNG_ECANCELED when stopped, and it was not over by then. */
+static int finish(struct conn *c, nng_aio *aio)
+{
+    if (wait_fds(c->wake_fd, c->stop_fd, -1) == STOPPED)
+        nng_aio_cancel(aio);
+    nng_aio_wait(aio);
+    fd_clear(c->wake_fd);
+    return nng_aio_result(aio);
+}
+
+static int send_frame(struct conn *c, nng_ctx ctx, nng_aio *aio, struct bytes frame,
+                      int64_t deadline_ms)
 {
     nng_msg *msg;
     int rc = nng_msg_alloc(&msg, frame.n);
@@ -208,19 +295,18 @@ static int send_frame(nng_ctx ctx, nng_aio *aio, struct bytes frame, int64_t dea
     nng_aio_set_timeout(aio, time_left(deadline_ms));
     nng_aio_set_msg(aio, msg);
     nng_ctx_send(ctx, aio);
-    nng_aio_wait(aio);
-    rc = nng_aio_result(aio);
+    rc = finish(c, aio);
     if (rc)
         nng_msg_free(msg);
     return rc;
 }
 
-static int receive_frame(nng_ctx ctx, nng_aio *aio, int64_t deadline_ms, struct bytes *ret)
+static int receive_frame(struct conn *c, nng_ctx ctx, nng_aio *aio, int64_t deadline_ms,
+                         struct bytes *ret)
 {
     nng_aio_set_timeout(aio, time_left(deadline_ms));
     nng_ctx_recv(ctx, aio);
-    nng_aio_wait(aio);
-    int rc = nng_aio_result(aio);
+    int rc = finish(c, aio);
     if (rc)
         return rc;
     nng_msg *msg = nng_aio_get_msg(aio);
@@ -236,6 +322,9 @@ static int receive_frame(nng_ctx ctx, nng_aio *aio, int64_t deadline_ms, struct 
 
 static int failed(struct conn *c, int rc, enum conn_fate fate, struct err *err)
 {
+    /* The context is closed: an answer that comes yet is dropped, the connection stays good. */
+    if (rc == NNG_ECANCELED)
+        return interrupted(c->stop_fd, err);
     hang_up(c);
     if (rc == NNG_ETIMEDOUT)
         return err_set(err, ERR_TIMEOUT, "%s did not answer in time", c->url);
@@ -254,15 +343,16 @@ int conn_exchange(struct conn *c, struct bytes frame, int64_t deadline_ms, struc
     *ret_fate = CONN_NOT_SENT;
     if (conn_ready(c, deadline_ms, err) < 0)
         return -1;
+    fd_clear(c->wake_fd);
     int rc = nng_ctx_open(&ctx, c->sock);
     if (rc)
         return failed(c, rc, *ret_fate, err);
-    rc = nng_aio_alloc(&aio, NULL, NULL);
+    rc = nng_aio_alloc(&aio, on_aio_done, &c->wake_fd);
     if (!rc)
-        rc = send_frame(ctx, aio, frame, deadline_ms);
+        rc = send_frame(c, ctx, aio, frame, deadline_ms);
     if (!rc) {
         *ret_fate = CONN_SENT;
-        rc = receive_frame(ctx, aio, deadline_ms, ret_answer);
+        rc = receive_frame(c, ctx, aio, deadline_ms, ret_answer);
     }
     if (aio)
         nng_aio_free(aio);

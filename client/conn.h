@@ -16,13 +16,15 @@
 
 struct conn;
 
-/* url: address_parse()'s; copied.  NULL without memory. */
-struct conn *conn_new(const char *url);
+/* url: address_parse()'s; copied.  stop_fd: what waits in here ends when it becomes readable, see
+ * handle.h; -1 for none; borrowed.  NULL without memory or descriptors. */
+struct conn *conn_new(const char *url, int stop_fd);
 /* After a fork it frees memory and leaves nng alone, which would abort. */
 void conn_free(struct conn *c);
 
 /* Connects unless it is connected.  deadline_ms is of clock_mono_ms().  ERR_UNREACHABLE names the
- * address and what the host said; ERR_INVALID in a forked child. */
+ * address and what the host said; ERR_INTERRUPTED, with stop_fd read empty; ERR_INVALID in a forked
+ * child. */
 int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err);
 
 /* Connected, as far as one can know, and by this process. */
@@ -34,9 +36,13 @@ enum conn_fate {
 };
 
 /* Sends a frame and waits for the answer, whose bytes the caller frees.  Connects first.  On
- * failure *ret_fate is set, too; ERR_TIMEOUT or ERR_UNREACHABLE, and the connection is given up. */
+ * failure *ret_fate is set, too; ERR_TIMEOUT or ERR_UNREACHABLE, and the connection is given up;
+ * ERR_INTERRUPTED as above, and only the answer is given up. */
 int conn_exchange(struct conn *c, struct bytes frame, int64_t deadline_ms, struct bytes *ret_answer,
                   enum conn_fate *ret_fate, struct err *err);
+
+/* Waits for so long.  ERR_INTERRUPTED as above. */
+int conn_pause(int stop_fd, int64_t ms, struct err *err);
 
 /* ERR_INVALID in a process that has forked since nng was first used in it. */
 int conn_check_process(struct err *err);

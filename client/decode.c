@@ -40,6 +40,7 @@ int decode_server(struct bytes body, struct sagent_server *out, struct err *err)
         .stale = r.stale,
         .jobs = r.jobs,
         .private_jobs = r.private_jobs,
+        .journal = r.journal,
     };
     return 0;
 }
@@ -92,6 +93,8 @@ static void convert_job(const struct job *in, struct sagent_job *out)
 #undef I64
 #undef BOOL
 #undef STRS
+    if (!out->source)
+        out->source = "slurmctld";
 }
 
 const struct sagent_field *sagent_job_fields(size_t *ret_n)
@@ -138,26 +141,94 @@ static void merge_freshness(const struct jobs_reply *r, struct sagent_jobs *out)
         out->source = r->source;
 }
 
-int decode_jobs(struct bytes body, struct sagent_jobs *out, int64_t *ret_next, struct err *err)
+static int decode_job(struct bytes packed, void *result, struct sagent_job *out, struct err *err)
+{
+    struct job job;
+    if (unpack(&job_type, packed, result, &job, err) < 0)
+        return -1;
+    if (!job.id || !job.state)
+        return err_set(err, ERR_PROTOCOL, "the server's reply has a job without id or state");
+    convert_job(&job, out);
+    return 0;
+}
+
+static int add_jobs(const struct raws *jobs, struct sagent_jobs *out, struct err *err)
+{
+    /* RAWS count to a byte each: no more jobs are made room for than were sent. */
+    if (make_room(out, jobs->n) < 0)
+        return no_memory(err);
+    for (size_t i = 0; i < jobs->n; i++)
+        if (decode_job(jobs->v[i], out, &out->jobs[out->n++], err) < 0)
+            return -1;
+    return 0;
+}
+
+int decode_jobs(struct bytes body, struct sagent_jobs *out, struct decode_next *ret_next,
+                struct err *err)
 {
     struct jobs_reply r;
-    if (unpack(&jobs_reply_type, body, out, &r, err) < 0)
+    if (unpack(&jobs_reply_type, body, out, &r, err) < 0 || add_jobs(&r.jobs, out, err) < 0)
         return -1;
-    /* RAWS count to a byte each: no more jobs are made room for than were sent. */
-    if (make_room(out, r.jobs.n) < 0)
-        return no_memory(err);
-    for (size_t i = 0; i < r.jobs.n; i++) {
-        struct job job;
-        if (unpack(&job_type, r.jobs.v[i], out, &job, err) < 0)
-            return -1;
-        if (!job.id || !job.state)
-            return err_set(err, ERR_PROTOCOL, "the server's reply has a job without id or state");
-        convert_job(&job, &out->jobs[out->n++]);
-    }
     merge_freshness(&r, out);
     out->missing = r.missing.v;
     out->missing_count = r.missing.n;
-    *ret_next = r.next;
+    *ret_next = (struct decode_next){r.next, r.next_ended};
+    return 0;
+}
+
+int decode_wait(struct bytes body, struct sagent_jobs *out, struct err *err)
+{
+    struct wait_reply r;
+    if (unpack(&wait_reply_type, body, out, &r, err) < 0 || add_jobs(&r.jobs, out, err) < 0)
+        return -1;
+    out->as_of = r.as_of;
+    out->stale = r.stale;
+    out->note = r.note;
+    out->done = r.done;
+    out->cursor = r.cursor;
+    out->missing = r.missing.v;
+    out->missing_count = r.missing.n;
+    return 0;
+}
+
+static int decode_event(struct bytes packed, struct sagent_events *result, struct sagent_event *out,
+                        struct err *err)
+{
+    struct event e;
+    if (unpack(&event_type, packed, result, &e, err) < 0)
+        return -1;
+    if (!e.what || e.job.n != 1)
+        return err_set(err, ERR_PROTOCOL, "the server's reply has an event that lacks %s",
+                       e.what ? "its job" : "what it is");
+    struct sagent_job *job = arena_alloc(result_arena(result), sizeof *job);
+    if (!job)
+        return no_memory(err);
+    *out = (struct sagent_event){.what = e.what, .was = e.was, .time = e.time, .job = job};
+    return decode_job(e.job.v[0], result, job, err);
+}
+
+int decode_events(struct bytes body, struct sagent_events *out, struct err *err)
+{
+    struct events_reply r;
+    if (unpack(&events_reply_type, body, out, &r, err) < 0)
+        return -1;
+    if (!r.cursor || !*r.cursor)
+        return err_set(err, ERR_PROTOCOL, "the server's reply has no cursor");
+    struct sagent_event *v = arena_array(result_arena(out), r.events.n, sizeof *v);
+    if (!v)
+        return no_memory(err);
+    for (size_t i = 0; i < r.events.n; i++)
+        if (decode_event(r.events.v[i], out, &v[i], err) < 0)
+            return -1;
+    *out = (struct sagent_events){
+        .events = v,
+        .n = r.events.n,
+        .as_of = r.as_of,
+        .stale = r.stale,
+        .reset = r.reset,
+        .note = r.note,
+        .cursor = r.cursor,
+    };
     return 0;
 }
 
@@ -169,6 +240,29 @@ int decode_script(struct bytes body, struct sagent_script *out, struct err *err)
     out->data = arena_strndup(result_arena(out), (const char *)r.script.p, r.script.n);
     out->size = r.script.n;
     return out->data ? 0 : no_memory(err);
+}
+
+int decode_log(struct bytes body, struct sagent_log_chunk *out, struct err *err)
+{
+    struct log_reply r;
+    if (unpack(&log_reply_type, body, out, &r, err) < 0)
+        return -1;
+    /* A reader goes on behind it, and must not go round in circles. */
+    if (r.data.n > (uint64_t)INT64_MAX - (uint64_t)r.offset || (r.done && r.data.n))
+        return err_set(err, ERR_PROTOCOL, "the server's reply has data where there can be none");
+    *out = (struct sagent_log_chunk){
+        .data = r.data.p,
+        .size = r.data.n,
+        .offset = r.offset,
+        .file_size = r.size,
+        .file = r.file,
+        .restarted = r.restarted,
+        .done = r.done,
+        .path = r.path,
+        .same_as = r.same_as,
+        .note = r.note,
+    };
+    return 0;
 }
 
 int decode_cancelled(struct bytes body, size_t n, struct sagent_cancelled *out, struct err *err)

@@ -15,17 +15,34 @@ struct sagent_jobs {
     struct sagent_job *jobs; /* malloc()ed: it grows with each page */
     size_t n, room;
     int64_t as_of;
-    bool stale, truncated;
-    const char *note, *source;
+    bool stale, truncated, done;
+    const char *note, *source, *cursor;
     const char *const *missing;
     size_t missing_count;
+};
+
+struct sagent_events {
+    struct sagent_event *events;
+    size_t n;
+    int64_t as_of;
+    bool stale, reset;
+    const char *note, *cursor;
 };
 
 int decode_server(struct bytes body, struct sagent_server *out, struct err *err);
 int decode_identity(struct bytes body, struct sagent_identity *out, struct err *err);
 int decode_submit(struct bytes body, struct sagent_submit_reply *out, struct err *err);
-/* Adds a page to what is there.  *ret_next: 0, or what to ask on after. */
-int decode_jobs(struct bytes body, struct sagent_jobs *out, int64_t *ret_next, struct err *err);
+/* Where a list goes on; both 0: this was all. */
+struct decode_next {
+    int64_t after, after_ended; /* as in list_request */
+};
+/* Adds a page to what is there. */
+int decode_jobs(struct bytes body, struct sagent_jobs *out, struct decode_next *ret_next,
+                struct err *err);
+/* *out's data is borrowed from body. */
+int decode_log(struct bytes body, struct sagent_log_chunk *out, struct err *err);
+int decode_wait(struct bytes body, struct sagent_jobs *out, struct err *err);
+int decode_events(struct bytes body, struct sagent_events *out, struct err *err);
 int decode_script(struct bytes body, struct sagent_script *out, struct err *err);
 /* n: how many were asked for, in this order. */
 int decode_cancelled(struct bytes body, size_t n, struct sagent_cancelled *out, struct err *err);

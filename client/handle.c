@@ -2,10 +2,13 @@
 #include "client/handle.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "client/address.h"
 #include "client/conn.h"
@@ -32,7 +35,11 @@ struct sagent {
     char address[ADDRESS_MAX];
     bool unconfigured; /* nobody has named a server */
     int timeout_ms;    /* 0: by operation */
+    void (*on_outage)(void *arg, const struct sagent_error *err);
+    void *on_outage_arg;
+    bool outage; /* it was told of one */
     struct csession *session;
+    int stop_fd; /* set by sagent_interrupt(), emptied by the call that ends for it */
 };
 
 CLEANUP_FN(struct sagent, sagent_close)
@@ -103,6 +110,16 @@ int handle_reserved(const uintptr_t *reserved, size_t n, struct err *err)
     return 0;
 }
 
+int handle_check_ids(const char *const *ids, size_t n, struct err *err)
+{
+    if (n == 0)
+        return err_set(err, ERR_INVALID, "no job id is given");
+    for (size_t i = 0; i < n; i++)
+        if (!ids[i] || !*ids[i])
+            return err_set(err, ERR_INVALID, "job id %zu is empty", i + 1);
+    return 0;
+}
+
 /* ---- open ---- */
 
 static const char *option(const char *given, const char *configured)
@@ -147,6 +164,8 @@ static int apply_options(struct sagent *s, const struct sagent_options *o, struc
         c->server_uid = o->server_uid == SAGENT_SERVER_UID_ROOT ? 0 : o->server_uid;
     if (o->timeout_ms < 0)
         return err_set(err, ERR_INVALID, "timeout_ms %d is negative", o->timeout_ms);
+    s->on_outage = o->on_outage;
+    s->on_outage_arg = o->on_outage_arg;
     s->timeout_ms = o->timeout_ms ? o->timeout_ms : (int)c->timeout_s * 1000;
     s->unconfigured = !*c->server;
     return address_parse(s->unconfigured ? ADDRESS_DEFAULT : c->server, s->address, err);
@@ -159,6 +178,11 @@ static struct sagent *open_handle(const struct sagent_options *o, struct err *er
         err_set(err, ERR_INTERNAL, "no memory");
         return NULL;
     }
+    s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->stop_fd < 0) {
+        err_errno(err, ERR_INTERNAL, "no descriptor");
+        return NULL;
+    }
     if (handle_reserved(o->reserved, ARRAY_LEN(o->reserved), err) < 0 || load_conf(s, o, err) < 0 ||
         apply_options(s, o, err) < 0)
         return NULL;
@@ -167,10 +191,11 @@ static struct sagent *open_handle(const struct sagent_options *o, struct err *er
         .cluster = s->conf.cluster,
         .munge_socket = s->conf.munge_socket,
         .server_uid = s->conf.server_uid,
+        .stop_fd = s->stop_fd,
     };
     s->session = csession_new(&settings);
     if (!s->session) {
-        err_set(err, ERR_INTERNAL, "no memory");
+        err_set(err, ERR_INTERNAL, "no memory, or no descriptor");
         return NULL;
     }
     return TAKE(s);
@@ -192,9 +217,23 @@ void sagent_close(struct sagent *s)
 {
     if (!s)
         return;
+    uint64_t count;
+    ssize_t ignored = read(s->stop_fd, &count, sizeof count); /* the goodbye is said all the same */
+    (void)ignored;
     csession_free(s->session);
+    if (s->stop_fd >= 0)
+        close(s->stop_fd);
     arena_done(&s->arena);
     free(s);
+}
+
+void sagent_interrupt(struct sagent *s)
+{
+    static const uint64_t one = 1;
+    int saved = errno; /* it may run inside anything, as a signal's handler */
+    ssize_t ignored = write(s->stop_fd, &one, sizeof one);
+    (void)ignored;
+    errno = saved;
 }
 
 /* ---- a call ---- */
@@ -204,6 +243,11 @@ static int timeout_of(const struct sagent *s, enum op_number op)
     if (s->timeout_ms)
         return s->timeout_ms;
     return op == OP_job_submit || op == OP_job_cancel ? CHANGE_TIMEOUT_MS : TIMEOUT_MS;
+}
+
+int handle_timeout_ms(const struct sagent *s)
+{
+    return s->timeout_ms ? s->timeout_ms : TIMEOUT_MS;
 }
 
 static void explain_unconfigured(const struct sagent *s, struct err *err)
@@ -219,8 +263,34 @@ static void explain_unconfigured(const struct sagent *s, struct err *err)
             said.text, DEFAULT_PORT, SYSCONFDIR);
 }
 
+bool handle_has_been_served(const struct sagent *s)
+{
+    return csession_lifetime_s(s->session) != 0;
+}
+
+void handle_outage(struct sagent *s, const struct err *err)
+{
+    struct sagent_error told;
+    if (err)
+        handle_fail(err, &told);
+    if (s->on_outage && (err || s->outage))
+        s->on_outage(s->on_outage_arg, err ? &told : NULL);
+    s->outage = err != NULL;
+}
+
+int handle_pause(struct sagent *s, int64_t ms, struct err *err)
+{
+    return conn_pause(s->stop_fd, ms, err);
+}
+
 int handle_ask(struct sagent *s, enum op_number op, const struct msg_type *type,
                const void *request, struct handle_call *ret, struct err *err)
+{
+    return handle_ask_for(s, timeout_of(s, op), op, type, request, ret, err);
+}
+
+int handle_ask_for(struct sagent *s, int timeout_ms, enum op_number op, const struct msg_type *type,
+                   const void *request, struct handle_call *ret, struct err *err)
 {
     *ret = (struct handle_call){0};
     if (conn_check_process(err) < 0)
@@ -232,7 +302,7 @@ int handle_ask(struct sagent *s, enum op_number op, const struct msg_type *type,
     struct bytes body = wire_out_bytes(out);
     if (!body.p)
         return err_set(err, ERR_INTERNAL, "no memory");
-    if (csession_call(s->session, op, body, timeout_of(s, op), &ret->plain, &ret->body, err) == 0)
+    if (csession_call(s->session, op, body, timeout_ms, &ret->plain, &ret->body, err) == 0)
         return 0;
     explain_unconfigured(s, err);
     return -1;

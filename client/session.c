@@ -35,7 +35,7 @@ struct csession *csession_new(const struct csession_settings *settings)
     if (!s)
         return NULL;
     s->set = *settings;
-    s->conn = conn_new(settings->address);
+    s->conn = conn_new(settings->address, settings->stop_fd);
     return s->conn ? TAKE(s) : NULL;
 }
 
@@ -171,6 +171,8 @@ static int in_doubt(const struct request *r, struct err *err)
                    cause.text);
 }
 
+#define OPEN_END ": what was asked may yet be done, or have been done"
+
 /* May it be sent again when nobody knows whether it was carried out? */
 static bool repeatable(enum op_number op)
 {
@@ -191,8 +193,10 @@ static enum outcome not_exchanged(struct csession *s, const struct request *r, e
         bool open_end = fate == CONN_SENT && !repeatable(r->op);
         *err = (struct err){0};
         err_set(err, ERR_TIMEOUT, "the server at %s did not answer in %d s%s", s->set.address,
-                (r->timeout_ms + 999) / 1000,
-                open_end ? ": what was asked may yet be done, or have been done" : "");
+                (r->timeout_ms + 999) / 1000, open_end ? OPEN_END : "");
+    } else if (err->code == ERR_INTERRUPTED && fate == CONN_SENT && !repeatable(r->op)) {
+        *err = (struct err){0};
+        err_set(err, ERR_INTERRUPTED, "interrupted" OPEN_END);
     }
     return FAILED;
 }

@@ -17,6 +17,7 @@ struct csession_settings {
     const char *cluster;      /* "": any */
     const char *munge_socket; /* "": munge's own */
     int64_t server_uid;
+    int stop_fd; /* see conn.h */
 };
 
 struct csession;

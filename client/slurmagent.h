@@ -7,8 +7,9 @@
  *         return complain(err.text);
  *
  * Functions that can fail return 0, or -1 with *err filled and no result written; err may be NULL.
- * *err is emptied when a call begins.  They block, at most as long as the handle's timeout, and
- * beyond it up to 10 s for each MUNGE credential while munged hangs.
+ * *err is emptied when a call begins.  They block, at most as long as the handle's timeout (those
+ * of "following jobs" say themselves how long), and beyond it up to 10 s for each MUNGE credential
+ * while munged hangs.
  *
  * Zero-initialise every struct that is passed in (struct sagent_options o = {0};): a member that is
  * 0 or NULL means its default, and members that come later will be taken from what is reserved now.
@@ -19,9 +20,10 @@
  * A number that is not known is 0, a string NULL, a list empty.  Times are Unix seconds, sizes
  * bytes, durations seconds unless a name says otherwise.
  *
- * Threads: a handle may be used by one thread at a time; several handles in several threads are
- * fine.  The library has threads of its own, on which no signal is delivered.  After a fork the
- * child must exec: in it every call fails with SAGENT_ERR_INVALID, and sagent_close() only frees.
+ * Threads: a handle may be used by one thread at a time, but for sagent_interrupt(); several
+ * handles in several threads are fine.  The library has threads of its own, on which no signal is
+ * delivered.  After a fork the child must exec: in it every call fails with SAGENT_ERR_INVALID, and
+ * sagent_close() only frees.
  */
 #ifndef SLURMAGENT_H
 #define SLURMAGENT_H
@@ -56,7 +58,8 @@ enum sagent_code {
     SAGENT_ERR_INTERNAL = 15,      /* a fault in slurm-agent or its host */
     SAGENT_ERR_CONFLICT = 16,      /* the same request id came with other content */
     SAGENT_ERR_NOT_SUBMITTED = 17, /* the job was certainly not submitted; submit again */
-    SAGENT_ERR_MUNGE = 18          /* munged does not answer on one of the two hosts */
+    SAGENT_ERR_MUNGE = 18,         /* munged does not answer on one of the two hosts */
+    SAGENT_ERR_INTERRUPTED = 19    /* by sagent_interrupt() */
 };
 
 struct sagent_error {
@@ -100,7 +103,12 @@ struct sagent_options {
     int timeout_ms;           /* longest wait in one call.  0: as client.conf says; where that is
                                  silent 60 s, and 240 s for submit and cancel: longer than the
                                  server waits for Slurm, so that its word is heard */
-    uintptr_t reserved[8];    /* zero */
+    /* NULL, or told on the calling thread, by the calls that go on over an outage: why it will try
+       again, each time; and with err NULL that the server has answered again.  It must not use the
+       handle, but for sagent_interrupt(). */
+    void (*on_outage)(void *arg, const struct sagent_error *err);
+    void *on_outage_arg;
+    uintptr_t reserved[6]; /* zero */
 };
 
 /* Reads the configuration and makes a handle; options may be NULL.  It does not connect: the first
@@ -113,9 +121,14 @@ int sagent_open(const struct sagent_options *options, struct sagent **ret,
 void sagent_close(struct sagent *s);
 /* The server's address in full, tcp://head:6821.  Borrowed from the handle. */
 const char *sagent_address(const struct sagent *s);
+/* Makes the call that the handle is blocked in, or else its next one, fail with INTERRUPTED; a
+ * sagent_submit() that had been sent fails with IN_DOUBT instead.  Several of these before a call
+ * has failed count as one.  The handle stays good.  May be called by any thread and by a signal
+ * handler, between sagent_open() and sagent_close(). */
+void sagent_interrupt(struct sagent *s);
 
 /* Each call below may also fail with UNREACHABLE, TIMEOUT, AUTH, MUNGE, PROTOCOL, BUSY, DENIED (the
- * user may not use the agent), SESSION and INTERNAL. */
+ * user may not use the agent), SESSION, INTERRUPTED and INTERNAL. */
 
 /* ---- the server ---- */
 
@@ -134,6 +147,7 @@ struct sagent_server {
     const char *address;         /* where this client reached it */
     int64_t server_uid;          /* the uid that munged vouched for */
     int64_t session_s;           /* lifetime of a session */
+    const char *journal;         /* why ends of jobs are not kept at present; NULL: all is well */
 };
 
 /* Is the server there, and how fresh is what it knows?  Asks no Slurm. */
@@ -219,6 +233,10 @@ struct sagent_job {
     const char *qos;             /* job_info.qos */
     const char *state;           /* base state in Slurm's words: PENDING, RUNNING, COMPLETED ... */
     struct sagent_strings flags; /* state flags: COMPLETING, CONFIGURING, REQUEUED ... */
+    const char *phase;           /* for engines: QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED,
+                                    REVOKED or UNKNOWN; others may come (docs/PROTOCOL.md) */
+    const char *outcome;         /* how it ended, in words; NULL when it succeeded */
+    const char *cancelled_by;    /* the user who cancelled it, where that is known */
     const char *reason;          /* why it waits or failed, in Slurm's words */
     const char *reason_text;     /* job_info.state_desc: the reason at length */
     int64_t exit_code;           /* exit status of the batch script */
@@ -245,13 +263,15 @@ struct sagent_job {
     const char *dependency;      /* job_info.dependency */
     const char *batch_host;      /* node the script runs on */
     const char *work_dir;        /* job_info.work_dir */
-    const char *std_in;          /* file name, Slurm's patterns not expanded */
-    const char *std_out;         /* file name, Slurm's patterns not expanded */
-    const char *std_err;         /* file name, Slurm's patterns not expanded; NULL: with stdout */
+    const char *std_in;          /* file name; patterns (%j ...) expanded as far as known */
+    const char *std_out;         /* file name; patterns expanded as far as known */
+    const char *std_err;         /* file name; patterns expanded as far as known; NULL: with
+                                    stdout */
     const char *command;         /* job_info.command */
     const char *comment;         /* job_info.comment */
     int64_t restarts;            /* job_info.restart_cnt */
     bool requeue;                /* may be requeued */
+    const char *source;          /* who says so: "slurmctld", "journal" or "slurmdbd" */
     int64_t tag;                 /* job_info.alloc_sid */
 };
 
@@ -288,6 +308,8 @@ struct sagent_list_filter {
     const char *partition; /* in this partition */
     const char *name;      /* with this name */
     int64_t max_jobs;      /* at most so many; 0: 1,000,000 */
+    int64_t since;         /* not 0: also those that slurmctld has forgotten; of all that have ended
+                            * those that did so at or after this (Unix seconds) */
     uintptr_t reserved[8]; /* zero */
 };
 
@@ -297,7 +319,8 @@ int sagent_list(struct sagent *s, const struct sagent_list_filter *filter, struc
                 struct sagent_error *err);
 
 size_t sagent_jobs_count(const struct sagent_jobs *j);
-/* Job i, in the order of job_id; NULL past the end.  Borrowed from j. */
+/* Job i, in the order of job_id (with since, what has ended first); NULL past the end.  Borrowed
+ * from j. */
 const struct sagent_job *sagent_jobs_at(const struct sagent_jobs *j, size_t i);
 /* When all of this was true. */
 int64_t sagent_jobs_as_of(const struct sagent_jobs *j);
@@ -323,6 +346,137 @@ struct sagent_script {
 int sagent_script(struct sagent *s, const char *id, struct sagent_script **ret,
                   struct sagent_error *err);
 void sagent_script_free(struct sagent_script *p);
+
+/* Has it ended?  True for the phases SUCCEEDED, FAILED, CANCELLED, REVOKED and UNKNOWN.  What this
+ * library does not know is no end. */
+bool sagent_job_ended(const struct sagent_job *job);
+
+/* ---- following jobs ---- */
+
+enum sagent_until {
+    SAGENT_UNTIL_END,   /* the job has ended, for good: not one that goes back to the queue */
+    SAGENT_UNTIL_START, /* it has its nodes, or has ended */
+    SAGENT_UNTIL_CHANGE /* anything about it is new */
+};
+
+struct sagent_wait_request {
+    const char *const *ids; /* as sagent_get() takes them; an array's id means all its tasks */
+    size_t id_count;        /* 1 to 10,000 */
+    enum sagent_until until;
+    bool any;              /* until one of them has; otherwise until all have */
+    int timeout_s;         /* return after so long in any case; 0: wait for ever */
+    const char *cursor;    /* SAGENT_UNTIL_CHANGE: what has changed since that answer's
+                              sagent_jobs_cursor(); NULL: from now on */
+    uintptr_t reserved[8]; /* zero */
+};
+
+/* Waits until what is asked for has happened, or timeout_s (5 s more while a server hangs) is over.
+ *
+ * 0 with sagent_jobs_done(): it has happened.  The jobs are those that fulfil it, in the state the
+ * server knows (an array's last 5 MiB of tasks at most); ids that nobody knows are in
+ * sagent_jobs_missing() and were not waited for, so look there.
+ * 0 without sagent_jobs_done(): the time is over.
+ *
+ * It goes on waiting over lost connections, restarts of the server, and a server that is busy or
+ * has no munged: it tries again after 0.2 s, then ever later, up to every 10 s.  When the time is
+ * over in such an outage, the outage's error is what it returns.  A server that has not yet
+ * answered to this handle is not waited for.  While slurmctld is down it waits, too: a job is never
+ * taken for ended because it is not there any more.  One that went and of which neither slurmctld,
+ * the server nor slurmdbd knows how it ended has the phase UNKNOWN, and says why in outcome.
+ * INVALID: one is no job id, or a cursor is not the server's. */
+int sagent_wait(struct sagent *s, const struct sagent_wait_request *request,
+                struct sagent_jobs **ret, struct sagent_error *err);
+/* sagent_wait(): what was waited for has happened. */
+bool sagent_jobs_done(const struct sagent_jobs *j);
+/* sagent_wait() with SAGENT_UNTIL_CHANGE: where to go on; otherwise NULL. */
+const char *sagent_jobs_cursor(const struct sagent_jobs *j);
+
+struct sagent_events_request {
+    const char *cursor;     /* what has happened since that answer's sagent_events_cursor(), with
+                               the same filter; NULL: from now on */
+    bool snapshot;          /* without cursor: begin with the present state of all that match */
+    const char *user;       /* of this user (name or uid); NULL: of the caller */
+    bool all_users;         /* of everybody */
+    const char *const *ids; /* of these jobs; an array's id means all its tasks */
+    size_t id_count;        /* 1,000 at most */
+    const char *partition;  /* in this partition */
+    const char *name;       /* with this name */
+    int64_t tag;            /* with this sagent_job.tag; 0: any */
+    int64_t limit;          /* events at most, up to 10,000; 0: 1,000 */
+    int wait_ms;            /* wait so long for the first, 60,000 at most; 0: 60,000 */
+    uintptr_t reserved[8];  /* zero */
+};
+
+struct sagent_event {
+    const char *what; /* "new", "change", "end", "lost" (it has gone, and nobody says how it ended),
+                         or "state" (of a snapshot); others may come */
+    const char *was;  /* base state before; NULL: none */
+    int64_t time;     /* when the server learned of it, by its clock */
+    const struct sagent_job *job; /* after it */
+};
+
+struct sagent_events;
+
+/* What has happened to jobs, in order.  One call is one answer: call again with its cursor, for
+ * ever. Then each job's end comes exactly once, over lost connections and restarts of the server,
+ * too; states in between may be left out when they follow each other fast.  When the server no
+ * longer knows what has happened since the cursor, sagent_events_reset() is true: missed ends come
+ * first, then the present state of all other jobs that match. An outage is met by new attempts
+ * until the handle's timeout (60 s) and wait_ms are over, and not at all when the server has never
+ * answered to this handle.  After an error call again with the same cursor. INVALID: an id, a user
+ * or a cursor that the server does not know. */
+int sagent_events(struct sagent *s, const struct sagent_events_request *request,
+                  struct sagent_events **ret, struct sagent_error *err);
+/* May be 0: nothing has happened in time. */
+size_t sagent_events_count(const struct sagent_events *e);
+/* Event i, in the order the server learned of them; NULL past the end.  Borrowed from e. */
+const struct sagent_event *sagent_events_at(const struct sagent_events *e, size_t i);
+/* What to ask with next.  Never NULL. */
+const char *sagent_events_cursor(const struct sagent_events *e);
+/* Events were missed. */
+bool sagent_events_reset(const struct sagent_events *e);
+/* As sagent_jobs_as_of() and so on. */
+int64_t sagent_events_as_of(const struct sagent_events *e);
+bool sagent_events_stale(const struct sagent_events *e);
+const char *sagent_events_note(const struct sagent_events *e);
+void sagent_events_free(struct sagent_events *e);
+
+/* ---- output ---- */
+
+struct sagent_log_request {
+    const char *id;        /* one job, array task (12_3) or heterogeneous job */
+    bool error;            /* stderr; otherwise stdout */
+    int64_t offset;        /* from this byte on */
+    int64_t tail;          /* instead: the last so many lines */
+    const char *file;      /* `file` of the chunk before, to notice another file in its place */
+    int64_t max;           /* bytes at most, up to 1 MiB; 0: 256 KiB */
+    bool follow;           /* wait until there is more, or the log has ended */
+    int wait_ms;           /* follow: so long; 0, and at most: half of the handle's timeout */
+    uintptr_t reserved[8]; /* zero */
+};
+
+struct sagent_log_chunk {
+    const void *data;    /* what the file holds from offset on, any bytes; go on at offset + size */
+    size_t size;         /* 0: nothing (new) is there now */
+    int64_t offset;      /* where data begins */
+    int64_t file_size;   /* of the file at that time */
+    const char *file;    /* which file it was, for the next request; NULL: there was none yet */
+    bool restarted;      /* the file is another one, or was written anew: offset is 0 again */
+    bool done;           /* the job has ended and its log has been read to the end */
+    const char *path;    /* name of the file on the cluster */
+    const char *same_as; /* "stdout": stderr goes to the same file, ask for stdout; no data */
+    const char *note;    /* why there is no data: the job waits, the file is not there yet */
+};
+
+/* A piece of a job's output, read on the cluster as the user.  To follow a log, ask again with
+ * offset + size and file of the chunk before, until done; all else is data or more patience.  With
+ * follow an outage is met by new attempts until the handle's timeout is over, and not at all when
+ * the server has never answered to this handle.
+ * NOT_FOUND: no such job, or it has ended and there is no such file on the server's host; DENIED:
+ * the user may not read it; INVALID: not one job, or not a regular file; SLURM_DOWN. */
+int sagent_log(struct sagent *s, const struct sagent_log_request *request,
+               struct sagent_log_chunk **ret, struct sagent_error *err);
+void sagent_log_chunk_free(struct sagent_log_chunk *p);
 
 /* ---- control ---- */
 

@@ -16,7 +16,7 @@ only() {
 only '#include [<"]slurm/' 'agentd/cluster_slurm[a-z_]*\.[ch]' 'slurm/ headers belong to agentd/cluster_slurm*.c'
 only '#include [<"]libs3\.h' 'common/stage_s3\.c' 'libs3.h belongs to common/stage_s3.c'
 only '#include [<"]munge\.h' 'common/cred\.c' 'munge.h belongs to common/cred.c'
-only '#include [<"]sqlite3\.h' 'agentd/journal\.c' 'sqlite3.h belongs to agentd/journal.c'
+only '#include [<"]sqlite3\.h' 'agentd/journal_(db|rows)\.c|agentd/journal_impl\.h' 'sqlite3.h belongs to agentd/journal_db.c and journal_rows.c'
 only '#include [<"]sodium' 'common/seal\.c' 'sodium.h belongs to common/seal.c'
 only '#include [<"]msgpack' 'common/wire\.c' 'msgpack.h belongs to common/wire.c'
 only '#include [<"]nng/' 'agentd/listen\.c|client/conn\.c' 'nng belongs to agentd/listen.c and client/conn.c'
@@ -28,7 +28,7 @@ lines=$(grep -rnE '#include "(agentd|client)/' --include='*.[ch]' common)
 [ -z "$lines" ] || { printf 'common reaches up:\n%s\n' "$lines"; bad=1; }
 lines=$(grep -rnE '#include "agentd/' --include='*.[ch]' client; grep -rnE '#include "client/' --include='*.[ch]' agentd)
 [ -z "$lines" ] || { printf 'client and agentd know each other:\n%s\n' "$lines"; bad=1; }
-lines=$(grep -rnE '#include "(common|client)/' client/cli_*.[ch] 2>/dev/null | grep -vE '"client/(cli[a-z_]*\.(h|def)|slurmagent\.h)"|"common/(cleanup|str|err)\.h"')
-[ -z "$lines" ] || { printf 'the CLI uses slurmagent.h alone (and common/cleanup.h, str.h, err.h):\n%s\n' "$lines"; bad=1; }
+lines=$(grep -rnE '#include "(common|client)/' client/cli_*.[ch] 2>/dev/null | grep -vE '"client/(cli[a-z_]*\.(h|def)|slurmagent\.h)"|"common/(cleanup|str|err|clock)\.h"')
+[ -z "$lines" ] || { printf 'the CLI uses slurmagent.h alone (and common/cleanup.h, str.h, err.h, clock.h):\n%s\n' "$lines"; bad=1; }
 [ $bad = 0 ] && echo 'layers: ok'
 exit $bad

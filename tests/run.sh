@@ -78,9 +78,19 @@ sandbox_run() {
 e2e() {
     RUN_AS=()
     if [ "$(id -u)" = 0 ]; then
-        sandbox_run users '!(private|renewal|single)/*'
+        sandbox_run users '!(private|renewal|single|truth|reuse|hint|history*|acct)/*'
+        # slurmctld forgets ended jobs soon
+        sandbox_run truth 'truth/*' minjobage=5 msgtimeout=5
+        sandbox_run history 'history/*' minjobage=2
+        sandbox_run history_private 'history_private/*' minjobage=2 private_data=jobs agentd_conf='watch_user = slurm'
+        sandbox_run history_dbd 'history_dbd/*' minjobage=2 dbd=1
+        sandbox_run reuse 'reuse/*' minjobage=2 extra_conf='FirstJobId=100\nMaxJobId=110'
+        # slurmdbd alone knows what has ended
+        sandbox_run acct 'acct/*' dbd=1 minjobage=2 agentd_conf='acct_deadline_s = 4'
         # sessions as short as they may be
         sandbox_run private '@(private|renewal)/*' private_data=jobs agentd_conf='session_s = 10'
+        # slurmctld says when jobs begin and end; we hardly ever ask by ourselves
+        sandbox_run hint '@(hint|load)/*' hint=1 agentd_conf='poll_ms = 30000'
         # an ordinary user, on a copy of the programs that she can reach
         local copy
         copy=$(mktemp -d /tmp/sagent-single-XXXXXX)

@@ -158,8 +158,11 @@ Test(submit, options_reach_slurm)
     cr_expect_str_eq(text("state"), "PENDING");
     cr_expect_str_eq(text("comment"), "a comment");
     cr_expect_str_eq(text("work_dir"), scratch(user_a()));
-    cr_expect_contains(text("std_out"), "/o-%j");
-    cr_expect_contains(text("std_err"), "/e-%j");
+    AUTO(free) char *out = NULL, *err = NULL;
+    cr_assert_gt(asprintf(&out, "%s/o-%s", scratch(user_a()), id), 0);
+    cr_assert_gt(asprintf(&err, "%s/e-%s", scratch(user_a()), id), 0);
+    cr_expect_str_eq(text("std_out"), out);
+    cr_expect_str_eq(text("std_err"), err);
     cr_expect_eq(number("time_limit"), (26 * 60 + 3) * 60);
     cr_expect_eq(number("tasks"), 3);
     cr_expect_eq(number("cpus_per_task"), 2);

@@ -9,6 +9,7 @@
 
 #include "agentd/addr.h"
 #include "agentd/chan.h"
+#include "agentd/cursor.h"
 #include "agentd/jobid.h"
 #include "agentd/table.h"
 #include "common/cleanup.h"
@@ -78,10 +79,11 @@ static void channel(struct bytes b)
     close(fds[1]);
 }
 
-static int count(void *arg, const struct table_job *job)
+static int count(void *arg, struct jobrec *rec)
 {
     size_t *n = arg;
-    *n += strlen(job->state) + strlen(job->name) + strlen(job->array_task) + job->packed.n;
+    *n +=
+        strlen(rec->keys.state) + strlen(rec->keys.name) + strlen(rec->array_task) + rec->packed.n;
     return 0;
 }
 
@@ -90,7 +92,8 @@ static void job(struct bytes b)
     struct err err = {0};
     size_t n = 0;
     AUTO(table_free) struct table *t = table_new(4);
-    if (table_put(t, b, &err) < 0)
+    struct jobrec *rec = jobrec_new(b, &err), *old;
+    if (!rec || table_put(t, rec, &old, &err) < 0)
         return;
     table_each(t, 0, count, &n);
     assert(table_count(t) == 1 && n > 0);
@@ -107,6 +110,13 @@ static void words(struct bytes b)
     if (addr_check_list(text, &err) == 0)
         addr_in_list(text, "192.0.2.1");
     jobid_tasks_contain(text, 7);
+    struct cursor cursor;
+    char again[CURSOR_TEXT];
+    err = (struct err){0};
+    if (cursor_parse(text, &cursor, &err) == 0) {
+        cursor_format(&cursor, again);
+        assert(strcmp(again, text) == 0);
+    }
     free(text);
 }
 

@@ -8,7 +8,7 @@ out=build/fuzz passed=0 failed=0
 mkdir -p "$out/found"
 flags=(-std=gnu11 -O1 -g -D_GNU_SOURCE '-DVERSION="fuzz"' '-DLIBEXECDIR="/nonexistent"' '-DSYSCONFDIR="/nonexistent"'
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -iquote .)
-sources=(common/*.c agentd/sbatch*.c agentd/conf.c agentd/jobid.c agentd/table.c agentd/addr.c agentd/chan_io.c)
+sources=(common/*.c agentd/sbatch*.c agentd/conf.c agentd/jobid.c agentd/jobrec.c agentd/cursor.c agentd/outcome.c agentd/logname.c agentd/table.c agentd/addr.c agentd/chan_io.c)
 for f in client/*.c; do
     case $f in client/cli_*) ;; *) sources+=("$f") ;; esac
 done

@@ -66,28 +66,35 @@ static void drain(struct sink *s)
     s->text[s->n] = '\0';
 }
 
-static void pump(pid_t pid, struct sink *out, struct sink *err, const char *name)
+struct running {
+    const char *name;
+    pid_t pid;
+    struct sink out, err;
+};
+
+/* Takes what comes until the deadline or the end of both; false at the deadline. */
+static bool pump(struct running *r, int64_t deadline_ms, const char *until)
 {
-    int64_t end = clock_mono_ms() + RUN_TIMEOUT_S * 1000;
-    while (out->fd >= 0 || err->fd >= 0) {
-        struct pollfd p[2] = {{.fd = out->fd, .events = POLLIN}, {.fd = err->fd, .events = POLLIN}};
-        int64_t left = end - clock_mono_ms();
-        if (left <= 0 || poll(p, 2, (int)left) == 0) {
-            kill(pid, SIGKILL);
-            waitpid(pid, NULL, 0);
-            cr_assert_fail("%s did not end in %d s; it wrote: %s%s", name, RUN_TIMEOUT_S, out->text,
-                           err->text);
-        }
+    while (r->out.fd >= 0 || r->err.fd >= 0) {
+        struct pollfd p[2] = {{.fd = r->out.fd, .events = POLLIN},
+                              {.fd = r->err.fd, .events = POLLIN}};
+        int64_t left = deadline_ms - clock_mono_ms();
+        if (until && (strstr(r->out.text, until) || strstr(r->err.text, until)))
+            return true;
+        if (left <= 0 || poll(p, 2, (int)left) == 0)
+            return false;
         if (p[0].revents)
-            drain(out);
+            drain(&r->out);
         if (p[1].revents)
-            drain(err);
+            drain(&r->err);
     }
+    return true;
 }
 
-struct run run_argv(const char *user, const char *const *argv, const char *input)
+static struct running *begin(const char *user, const char *const *argv, const char *input)
 {
-    int in[2], out[2], err[2], status;
+    int in[2], out[2], err[2];
+    struct running *r = calloc(1, sizeof *r);
     cr_assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 &&
               pipe2(err, O_CLOEXEC) == 0);
     /* Small inputs fit into the pipe, so that nobody waits for anybody. */
@@ -104,14 +111,56 @@ struct run run_argv(const char *user, const char *const *argv, const char *input
     ssize_t ignored = write(in[1], input, strlen(input));
     (void)ignored;
     close(in[1]);
-    struct sink o = {out[0], calloc(1, 1), 0}, e = {err[0], calloc(1, 1), 0};
-    pump(pid, &o, &e, argv[0]);
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    return (struct run){
+    *r = (struct running){argv[0], pid, {out[0], calloc(1, 1), 0}, {err[0], calloc(1, 1), 0}};
+    return r;
+}
+
+struct running *run_begin_argv(const char *user, const char *const *argv)
+{
+    return begin(user, argv, "");
+}
+
+bool run_goes_on(struct running *r, int ms, struct run *ret)
+{
+    bool there = !pump(r, clock_mono_ms() + ms, NULL);
+    if (ret)
+        *ret = (struct run){.out = r->out.text, .err = r->err.text};
+    return there;
+}
+
+bool run_says(struct running *r, const char *text)
+{
+    pump(r, clock_mono_ms() + RUN_TIMEOUT_S * 1000, text);
+    return strstr(r->out.text, text) || strstr(r->err.text, text);
+}
+
+void run_signal(struct running *r, int signal)
+{
+    kill(r->pid, signal);
+}
+
+struct run run_end(struct running *r)
+{
+    int status;
+    if (!pump(r, clock_mono_ms() + RUN_TIMEOUT_S * 1000, NULL)) {
+        kill(r->pid, SIGKILL);
+        waitpid(r->pid, NULL, 0);
+        cr_assert_fail("%s did not end in %d s; it wrote: %s%s", r->name, RUN_TIMEOUT_S,
+                       r->out.text, r->err.text);
+    }
+    cr_assert_eq(waitpid(r->pid, &status, 0), r->pid);
+    struct run done = {
         .status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-        .out = o.text,
-        .err = e.text,
+        .out = r->out.text,
+        .err = r->err.text,
     };
+    free(r);
+    return done;
+}
+
+struct run run_argv(const char *user, const char *const *argv, const char *input)
+{
+    return run_end(begin(user, argv, input));
 }
 
 void run_free(struct run *r)

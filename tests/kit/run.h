@@ -26,6 +26,19 @@ static inline void cleanup_run_free(struct run *r)
     run_free(r);
 }
 
+/* A program that runs beside the test; no input. */
+struct running;
+struct running *run_begin_argv(const char *user, const char *const *argv);
+#define run_begin(user, ...) run_begin_argv(user, (const char *const[]){__VA_ARGS__, NULL})
+/* Is it still there after ms, having written so far what *ret has (either may be NULL)?  The texts
+ * are the program's until the next call. */
+bool run_goes_on(struct running *r, int ms, struct run *ret);
+/* Has it written text, on either stream, within RUN_TIMEOUT_S? */
+bool run_says(struct running *r, const char *text);
+void run_signal(struct running *r, int signal);
+/* Waits for its end, RUN_TIMEOUT_S at most, and frees it. */
+struct run run_end(struct running *r);
+
 /* Polls until true or the deadline; false then. */
 typedef bool (*until_fn)(void *arg);
 bool wait_until(until_fn fn, void *arg, int deadline_ms);

@@ -9,7 +9,7 @@ set -euo pipefail
 wanted=(
     gcc make pkg-config git clang clang-format 'libclang-rt-dev|libclang-rt-*-dev'
     slurmctld slurmd slurm-client slurm-wlm-basic-plugins libslurm-dev
-    munge libmunge-dev libnng-dev 'libmsgpack-c-dev|libmsgpack-dev'
+    munge libmunge-dev libnng-dev libsqlite3-dev 'libmsgpack-c-dev|libmsgpack-dev'
     libcriterion-dev libsodium-dev libsystemd-dev libinih-dev libjansson-dev
     slurmdbd mariadb-server-core mariadb-client-core slurmrestd
     valgrind procps iproute2 util-linux hostname passwd

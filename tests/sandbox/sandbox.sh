@@ -24,6 +24,7 @@ PART: munged slurmctld slurmd (all of them; node1 ... for one) slurmdbd mariadb 
   private_data=     PrivateData, e.g. jobs
   extra_conf=       more lines for slurm.conf, \n between them; a key given here replaces the default line
   dbd=0             1: slurmdbd on a private MariaDB, account acc with the users in it
+  hint=0            1: slurmctld tells slurm-agentd of jobs that begin and end (slurm-agent-hint)
   restd=0           1: slurmrestd on DIR/run/restd/rest.sock, as the first user
 
 As root the users are alice and bob, and each part runs as on a real cluster; else everything runs as you.
@@ -42,13 +43,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 umask 022
 # Debian keeps daemons where an ordinary user's PATH does not look.
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C.UTF-8
-unset SLURM_CONF SLURM_CLUSTERS SLURM_JWT SQUEUE_FORMAT SINFO_FORMAT
+unset SLURM_AGENT_SERVER SLURM_AGENT_CONF SLURM_CONF SLURM_CLUSTERS SLURM_JWT SQUEUE_FORMAT SINFO_FORMAT
 DEADLINE=20
 MARKER=.slurm-agent-sandbox
 ROOT=0
 [ "$(id -u)" != 0 ] || ROOT=1
 declare -A opt=([bin]=build [agentd]=1 [agentd_conf]='' [nodes]=4 [cpus]=4 [base]='' [cluster]=sandbox
-    [minjobage]=300 [msgtimeout]=10 [private_data]='' [extra_conf]='' [dbd]=0 [restd]=0)
+    [minjobage]=300 [msgtimeout]=10 [private_data]='' [extra_conf]='' [hint]=0 [dbd]=0 [restd]=0)
 if [ "$ROOT" = 1 ]; then
     SLURM_USER=slurm USERS='alice bob'
 else
@@ -93,7 +94,7 @@ read_options() {
         fi
         opt[$key]=${arg#*=}
     done
-    for key in agentd dbd restd; do
+    for key in agentd hint dbd restd; do
         [[ ${opt[$key]} == [01] ]] || die "$key=${opt[$key]}: give 0 or 1"
     done
     for key in nodes cpus minjobage msgtimeout; do

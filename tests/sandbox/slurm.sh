@@ -69,11 +69,24 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=10 State=
 C
     [ -z "${opt[private_data]}" ] || conf_put "$R/etc/slurm.conf" "PrivateData=${opt[private_data]}"
     [ "${opt[dbd]}" = 0 ] || write_dbd_conf
+    [ "${opt[hint]}" = 0 ] || write_hint_conf
     conf_put "$R/etc/slurm.conf" "${opt[extra_conf]}"
     # slurmd looks for a cgroup plugin even when nothing uses it.  22.05 has no "disabled"; its v1
     # plugin does without a mounted cgroup, which "autodetect" does not.
     case $(slurmctld -V) in *\ 2[0-2].*) cgroup=cgroup/v1 ;; esac
     printf 'CgroupPlugin=%s\n' "$cgroup" >"$R/etc/cgroup.conf"
+}
+
+# slurmctld gives its programs no arguments, and requeues a job whose prolog fails: a copy of the
+# programs comes after slurmctld.
+write_hint_conf() {
+    cat >"$R/etc/hint" <<C
+#!/bin/sh
+hint=${opt[prog]}/libexec/slurm-agent-hint
+[ ! -x "\$hint" ] || exec "\$hint" --socket $R/run/agentd/hint.sock
+C
+    chmod 755 "$R/etc/hint"
+    conf_put "$R/etc/slurm.conf" "PrologSlurmctld=$R/etc/hint\nEpilogSlurmctld=$R/etc/hint"
 }
 
 write_agent_conf() {
@@ -83,6 +96,7 @@ write_agent_conf() {
 [agentd]
 listen_tcp = 127.0.0.1:$port
 listen_ipc = $R/run/agentd/agent.sock
+hint_socket = $R/run/agentd/hint.sock
 user = $user
 slurm_conf = $R/etc/slurm.conf
 munge_socket = $R/run/munge/munge.sock

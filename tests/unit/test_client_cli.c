@@ -2,6 +2,7 @@
 /* The CLI's parsers and tables: no server */
 #include <criterion/criterion.h>
 #include <string.h>
+#include <time.h>
 
 #include "client/cli.h"
 #include "client/cli_sbatch.h"
@@ -347,6 +348,76 @@ Test(client_cli, durations)
         char out[CLI_TEXT];
         cr_expect_str_eq(cli_duration(cases[i].s, out), cases[i].text);
     }
+}
+
+Test(client_cli, points_in_time)
+{
+    static const struct {
+        const char *text;
+        int64_t t;
+    } good[] = {
+        {"now", 1700000000},
+        {"now-90", 1699999910},
+        {"now-1second", 1699999999},
+        {"now-2minutes", 1699999880},
+        {"now-1hour", 1699996400},
+        {"now-0days", 1700000000},
+        {"now-3days", 1699740800},
+        {"now-1weeks", 1699395200},
+        {"@1700000000", 1700000000},
+        {"2023-11-14", 1699920000},
+        {"2023-11-14T22:13", 1699999980},
+        {"2023-11-14T22:13:20", 1700000000},
+        {"2024-02-29", 1709164800},
+    };
+    static const char *const bad[] = {
+        "",
+        "yesterday",
+        "now+1hour",
+        "now-",
+        "now-hour",
+        "now-1year",
+        "now-1hourss",
+        "now-1 hour",
+        "now--1hour",
+        "@",
+        "@0",
+        "@-1",
+        "@12x",
+        "2023-11",
+        "2023-11-31",
+        "2023-02-29",
+        "2023-13-01",
+        "11/14/23",
+        "2023-11-14T25:00",
+        "2023-11-14T22:13:20Z",
+        "1700000000",
+        "now-99999999999999999999seconds",
+        "now-1000000000weeks",
+    };
+    setenv("TZ", "UTC", 1);
+    tzset();
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        int64_t t = 0;
+        cr_expect(cli_when(good[i].text, 1700000000, &t), "%s", good[i].text);
+        cr_expect_eq(t, good[i].t, "%s: %lld", good[i].text, (long long)t);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        int64_t t;
+        cr_expect_not(cli_when(bad[i], 1700000000, &t), "%s", bad[i]);
+    }
+}
+
+Test(client_cli, a_point_in_time_is_local)
+{
+    int64_t t = 0;
+    setenv("TZ", "Europe/Berlin", 1);
+    tzset();
+    cr_expect(cli_when("2023-11-14T23:13:20", 0, &t));
+    cr_expect_eq(t, 1700000000);
+    cr_expect(cli_when("2023-07-14T00:00", 0, &t));
+    cr_expect_eq(t, 1689285600, "%lld", (long long)t);
+    cr_expect_not(cli_when("2023-03-26T02:30", 0, &t), "the hour that is left out");
 }
 
 Test(client_cli, every_command_is_found)

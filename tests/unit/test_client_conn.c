@@ -3,8 +3,10 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,7 +53,7 @@ static void start(void)
     static pthread_t thread;
     nng_listener listener;
     struct err err = {0};
-    struct conn *c = conn_new("tcp://127.0.0.1:1");
+    struct conn *c = conn_new("tcp://127.0.0.1:1", -1);
     int port = 0;
     /* nng belongs to this process from here on, as conn sees it */
     conn_ready(c, clock_mono_ms() + 1000, &err);
@@ -84,7 +86,7 @@ Test(client_conn, frames_and_answers)
 {
     enum conn_fate fate;
     start();
-    AUTO(conn_free) struct conn *c = conn_new(url);
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
     for (int i = 0; i < 100; i++)
         cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
     cr_expect(conn_is_up(c));
@@ -94,7 +96,7 @@ Test(client_conn, a_connection_that_is_lost_is_noticed_at_once_and_made_again)
 {
     enum conn_fate fate;
     start();
-    AUTO(conn_free) struct conn *c = conn_new(url);
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
     int64_t before = clock_mono_ms();
     cr_expect_eq(exchange(c, "hang up", 20000, &fate), ERR_UNREACHABLE);
     cr_expect_eq(fate, CONN_SENT);
@@ -106,7 +108,7 @@ Test(client_conn, no_answer_in_time)
 {
     enum conn_fate fate;
     start();
-    AUTO(conn_free) struct conn *c = conn_new(url);
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
     int64_t before = clock_mono_ms();
     cr_expect_eq(exchange(c, "silence", 300, &fate), ERR_TIMEOUT);
     cr_expect_eq(fate, CONN_SENT);
@@ -118,7 +120,7 @@ Test(client_conn, an_answer_that_is_too_large_is_not_taken)
 {
     enum conn_fate fate;
     start();
-    AUTO(conn_free) struct conn *c = conn_new(url);
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
     cr_expect_neq(exchange(c, "large", 3000, &fate), ERR_NONE);
     cr_expect_eq(fate, CONN_SENT);
     cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
@@ -128,9 +130,9 @@ Test(client_conn, nobody_there)
 {
     enum conn_fate fate;
     struct err tcp = {0}, ipc = {0}, host = {0};
-    AUTO(conn_free) struct conn *c = conn_new("tcp://127.0.0.1:1");
-    AUTO(conn_free) struct conn *i = conn_new("ipc:///nonexistent/agent.sock");
-    AUTO(conn_free) struct conn *h = conn_new("tcp://no-such-host.invalid:6821");
+    AUTO(conn_free) struct conn *c = conn_new("tcp://127.0.0.1:1", -1);
+    AUTO(conn_free) struct conn *i = conn_new("ipc:///nonexistent/agent.sock", -1);
+    AUTO(conn_free) struct conn *h = conn_new("tcp://no-such-host.invalid:6821", -1);
     cr_expect_eq(conn_ready(c, clock_mono_ms() + 5000, &tcp), -1);
     cr_expect_eq(tcp.code, ERR_UNREACHABLE);
     cr_expect_not_null(strstr(tcp.text, "tcp://127.0.0.1:1: Connection refused"), "%s", tcp.text);
@@ -153,7 +155,7 @@ Test(client_conn, a_server_that_says_nothing_is_given_up_in_time)
     cr_assert(bind(fd, (struct sockaddr *)&a, size) == 0 && listen(fd, 5) == 0);
     cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &size), 0);
     snprintf(url, sizeof url, "tcp://127.0.0.1:%d", ntohs(a.sin_port));
-    AUTO(conn_free) struct conn *c = conn_new(url);
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
     int64_t before = clock_mono_ms();
     cr_expect_eq(conn_ready(c, before + 300, &err), -1);
     cr_expect_eq(err.code, ERR_UNREACHABLE);
@@ -161,18 +163,99 @@ Test(client_conn, a_server_that_says_nothing_is_given_up_in_time)
     cr_expect_lt(clock_mono_ms() - before, 5000);
 }
 
+/* ---- interruption ---- */
+
+static int stop_fd;
+
+static void *stop_soon(void *arg)
+{
+    (void)arg;
+    poll(NULL, 0, 200);
+    eventfd_write(stop_fd, 1);
+    return NULL;
+}
+
+static int64_t stop_later(void)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, stop_soon, NULL), 0);
+    pthread_detach(thread);
+    return clock_mono_ms();
+}
+
+static void expect_stopped_soon(int64_t began_ms)
+{
+    eventfd_t count;
+    int64_t took = clock_mono_ms() - began_ms;
+    cr_expect(took >= 190 && took < 5000, "%lld ms", (long long)took);
+    cr_expect_eq(eventfd_read(stop_fd, &count), -1, "it counts once");
+}
+
+Test(client_conn, an_exchange_that_is_interrupted_leaves_the_connection_good)
+{
+    enum conn_fate fate;
+    start();
+    stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    AUTO(conn_free) struct conn *c = conn_new(url, stop_fd);
+    cr_assert_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+    int64_t began_ms = stop_later();
+    cr_expect_eq(exchange(c, "silence", 30000, &fate), ERR_INTERRUPTED);
+    cr_expect_eq(fate, CONN_SENT);
+    expect_stopped_soon(began_ms);
+    cr_expect(conn_is_up(c));
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+}
+
+Test(client_conn, an_interruption_before_the_call_ends_it_before_anything_is_sent)
+{
+    enum conn_fate fate;
+    start();
+    stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    AUTO(conn_free) struct conn *c = conn_new(url, stop_fd);
+    cr_assert_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+    eventfd_write(stop_fd, 1);
+    eventfd_write(stop_fd, 1);
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_INTERRUPTED);
+    cr_expect_eq(fate, CONN_NOT_SENT);
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE, "two at once are one");
+}
+
+Test(client_conn, connecting_and_pausing_can_be_interrupted)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    struct err err = {0}, paused = {0}, whole = {0};
+    AUTO(close) int fd = socket(AF_INET, SOCK_STREAM, 0);
+    stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    cr_assert(bind(fd, (struct sockaddr *)&a, size) == 0 && listen(fd, 5) == 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &size), 0);
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%d", ntohs(a.sin_port));
+    AUTO(conn_free) struct conn *c = conn_new(url, stop_fd);
+    int64_t began_ms = stop_later();
+    cr_expect_eq(conn_ready(c, began_ms + 30000, &err), -1);
+    cr_expect_eq(err.code, ERR_INTERRUPTED, "%s", err.text);
+    expect_stopped_soon(began_ms);
+    began_ms = stop_later();
+    cr_expect_eq(conn_pause(stop_fd, 30000, &paused), -1);
+    cr_expect_eq(paused.code, ERR_INTERRUPTED);
+    expect_stopped_soon(began_ms);
+    began_ms = clock_mono_ms();
+    cr_expect_eq(conn_pause(stop_fd, 100, &whole), 0);
+    cr_expect_geq(clock_mono_ms() - began_ms, 100);
+}
+
 Test(client_conn, a_forked_child_is_told_and_not_aborted)
 {
     enum conn_fate fate;
     int status;
     start();
-    AUTO(conn_free) struct conn *c = conn_new(url);
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
     cr_assert_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
     pid_t pid = fork();
     if (pid == 0) {
         struct bytes answer;
         struct err err = {0}, other = {0};
-        struct conn *mine = conn_new(url);
+        struct conn *mine = conn_new(url, -1);
         int bad = conn_exchange(c, frame("1"), clock_mono_ms() + 1000, &answer, &fate, &err) == 0 ||
                   err.code != ERR_INVALID ||
                   conn_ready(mine, clock_mono_ms() + 1000, &other) == 0 ||
@@ -191,7 +274,7 @@ Test(client_conn, signals_are_the_programs)
     enum conn_fate fate;
     sigset_t now;
     start();
-    AUTO(conn_free) struct conn *c = conn_new(url);
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
     cr_assert_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
     pthread_sigmask(SIG_SETMASK, NULL, &now);
     cr_expect_not(sigismember(&now, SIGTERM), "the mask is as it was");

@@ -172,7 +172,7 @@ Test(client_decode, a_job_with_every_field)
     struct bytes body = pack(&jobs_reply_type, &r, &arena);
     struct sagent_jobs *j = result_new(sizeof *j);
     struct err err = {0};
-    int64_t next;
+    struct decode_next next;
     cr_assert_eq(decode_jobs(body, j, &next, &err), 0, "%s", err.text);
     const struct sagent_job *job = sagent_jobs_at(j, 0);
     cr_assert_not_null(job);
@@ -197,15 +197,19 @@ Test(client_decode, pages_add_up)
 {
     AUTO(arena_done) struct arena arena = {0};
     struct sagent_jobs *j = result_new(sizeof *j);
-    int64_t next;
+    struct decode_next next;
     struct err err = {0};
     for (int page = 1; page <= 3; page++) {
         struct job in = {.id = page == 1 ? "1" : page == 2 ? "2" : "3", .state = "PENDING"};
         struct bytes packed = pack(&job_type, &in, &arena);
-        struct jobs_reply r = {
-            .jobs = {&packed, 1}, .as_of = 100 - page, .stale = page == 2, .next = page};
+        struct jobs_reply r = {.jobs = {&packed, 1},
+                               .as_of = 100 - page,
+                               .stale = page == 2,
+                               .next = page,
+                               .next_ended = 2 * page};
         cr_assert_eq(decode_jobs(pack(&jobs_reply_type, &r, &arena), j, &next, &err), 0);
-        cr_expect_eq(next, page);
+        cr_expect_eq(next.after, page);
+        cr_expect_eq(next.after_ended, 2 * page);
     }
     cr_expect_eq(sagent_jobs_count(j), 3);
     cr_expect_str_eq(sagent_jobs_at(j, 0)->id, "1");
@@ -223,7 +227,7 @@ Test(client_decode, bodies_that_lack_what_they_must_have)
     cr_expect_eq(no_id.code, ERR_PROTOCOL);
     sagent_submit_reply_free(s);
     struct sagent_jobs *j = result_new(sizeof *j);
-    int64_t next;
+    struct decode_next next;
     cr_expect_eq(decode_jobs(BYTES("\x81\xa4jobs\x91\x80"), j, &next, &no_job), -1);
     cr_expect_eq(no_job.code, ERR_PROTOCOL);
     sagent_jobs_free(j);

@@ -256,7 +256,7 @@ Test(monitor, a_lease_ends)
 Test(monitor, starts_no_other_role_on_request)
 {
     cr_assert_eq(lease(family_uid()), ERR_NONE);
-    const uint32_t roles[] = {0, ROLE_WATCH, 4, UINT32_MAX};
+    const uint32_t roles[] = {0, ROLE_WATCH, ROLE_ACCT + 1, UINT32_MAX};
     for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
         struct said s = family_spawn(&f, family_uid(), roles[i]);
         cr_expect_eq(s.ev.say, SAY_REFUSED);

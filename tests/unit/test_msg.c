@@ -45,6 +45,8 @@ static const char *some_string(const struct msg_field *f, size_t n)
 static void fill_field(const struct msg_field *f, size_t round, void *at)
 {
     size_t n = round % 3 + 1;
+    if (f->max_count && n > f->max_count)
+        n = f->max_count;
     const char **strings = arena_array(&arena, n, sizeof *strings);
     for (size_t i = 0; i < n; i++)
         strings[i] = some_string(f, i * 20 + round + 1);

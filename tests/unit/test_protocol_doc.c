@@ -15,7 +15,7 @@ static const char end_mark[] = "<!-- end tables -->";
 /* What crosses socketpairs inside the host is not the protocol. */
 static bool is_internal(const char *name)
 {
-    static const char *const internal[] = {"watch_command", "watch_report"};
+    static const char *const internal[] = {"watch_command", "watch_report", "acct_request"};
     for (size_t i = 0; i < ARRAY_LEN(internal); i++)
         if (strcmp(name, internal[i]) == 0)
             return true;
@@ -55,6 +55,29 @@ static void print_kind(FILE *f, const struct msg_field *d)
     }
 }
 
+static void print_states(FILE *f)
+{
+    fprintf(f, "\n### Phases\n\nA job's state in a workflow engine's terms. Others may come: one "
+               "that you do not know is no end.\n\n"
+               "| phase | an end | |\n| --- | --- | --- |\n");
+#define PHASE(word, ended, help)                                                                   \
+    fprintf(f, "| %s | %s | %s |\n", #word, ended ? "yes" : "no", help);
+#include "common/phases.def"
+#undef PHASE
+    fprintf(f, "\nBy Slurm's base state; one that this table lacks is RUNNING.\n\n"
+               "| state | short | phase |\n| --- | --- | --- |\n");
+#define JOB_STATE(word, abbreviation, phase, ending)                                               \
+    fprintf(f, "| %s | %s | %s |\n", #word, #abbreviation, #phase);
+#include "common/job_states.def"
+#undef JOB_STATE
+    fprintf(f, "\nThen by its flags: AGAIN makes an end QUEUED, REVOKED is REVOKED, KEEP and flags "
+               "that this table lacks change nothing.\n\n"
+               "| flag | effect | |\n| --- | --- | --- |\n");
+#define JOB_FLAG(bit, word, effect, help) fprintf(f, "| %s | %s | %s |\n", #word, #effect, help);
+#include "common/job_flags.def"
+#undef JOB_FLAG
+}
+
 static void print_tables(FILE *f)
 {
     fprintf(f, "\n### Operations\n\n| number | operation | request | reply | largest body | |\n"
@@ -72,6 +95,7 @@ static void print_tables(FILE *f)
     fprintf(f, "| %d | %s | %d | %s | %s |\n", number, #name, status, retry ? "yes" : "no", help);
 #include "common/errors.def"
 #undef ERR
+    print_states(f);
     fprintf(f, "\nThe figures below are the most there may be.\n");
     for (size_t i = 0; msg_types[i]; i++) {
         size_t n;

@@ -112,6 +112,14 @@ Test(watcher, loads_as_often_as_configured_but_never_all_the_time)
     cr_expect_eq(watcher_interval_ms(1000, 300, 20000), 60000);
 }
 
+Test(watcher, whole_loads_that_are_asked_for_keep_a_distance)
+{
+    cr_expect_eq(watcher_gap_ms(1000, 10), 1000);
+    cr_expect_eq(watcher_gap_ms(30000, 10), 1000);
+    cr_expect_eq(watcher_gap_ms(8000, 400), 2000, "a fifth of the time");
+    cr_expect_eq(watcher_gap_ms(100, 1), 100, "as configured");
+}
+
 /* ---- a watcher with a scheduler of our own ---- */
 
 enum { FAKE_MAX = 3000 };
@@ -121,7 +129,7 @@ static struct {
     const char *states[FAKE_MAX]; /* by job_id; NULL: no such job */
     int64_t version;              /* what load_jobs() gives as update_time */
     enum err_code failure;
-    int loads, abouts;
+    int loads, ones, abouts;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .version = 1};
 
 static int fake_open(const char *slurm_conf, struct err *err)
@@ -140,7 +148,11 @@ static int fake_about(struct cluster_about *out, struct err *err)
 {
     pthread_mutex_lock(&fake.lock);
     fake.abouts++;
-    *out = (struct cluster_about){.name = "fake", .private_jobs = true, .min_job_age_s = 300};
+    *out = (struct cluster_about){.name = "fake",
+                                  .private_jobs = true,
+                                  .accounting = true,
+                                  .slurm_uid = 64030,
+                                  .min_job_age_s = 300};
     int rc = fake_fails(err);
     pthread_mutex_unlock(&fake.lock);
     return rc;
@@ -172,6 +184,7 @@ static int fake_load_job(uint32_t id, cluster_job_fn fn, void *arg, struct err *
 {
     pthread_mutex_lock(&fake.lock);
     int rc = fake_fails(err);
+    fake.ones++;
     if (rc == 0 && !fake.states[id])
         rc = err_set(err, ERR_NOT_FOUND, "no job %u", id);
     else if (rc == 0)
@@ -180,8 +193,14 @@ static int fake_load_job(uint32_t id, cluster_job_fn fn, void *arg, struct err *
     return rc;
 }
 
-static const struct watcher_source fake_source = {fake_open, fake_about, fake_load_jobs,
-                                                  fake_load_job};
+static void fake_name_in(const char *slurm_conf, char out[64])
+{
+    (void)slurm_conf;
+    str_copy(out, 64, "fake-of-file");
+}
+
+static const struct watcher_source fake_source = {fake_open, fake_about, fake_name_in,
+                                                  fake_load_jobs, fake_load_job};
 
 static void set_job(uint32_t id, const char *state)
 {
@@ -205,9 +224,11 @@ static struct {
     int fd, theirs;
     int rc;
     /* the load read last, over all of its frames */
-    int64_t seq, code, first_id;
+    int64_t seq, one_seq, code, first_id;
     size_t frames, jobs, gone;
     bool full;
+    bool accounting;
+    int64_t slurm_uid;
     char state[32], cluster[64];
 } t;
 
@@ -269,7 +290,10 @@ static void next_load(void)
         t.gone += r.gone.n;
         t.full |= r.full;
         t.seq = r.seq;
+        t.one_seq = r.one_seq;
         t.code = r.code;
+        t.accounting = r.accounting;
+        t.slurm_uid = r.slurm_uid;
         str_copy(t.cluster, sizeof t.cluster, str_or(r.cluster, ""));
         for (size_t i = 0; i < r.jobs.n; i++) {
             cr_assert_eq(msg_unpack(&job_type, r.jobs.v[i], &arena, MSG_STRICT, &job, &err), 0);
@@ -305,6 +329,8 @@ Test(watcher, begins_with_the_whole_table_in_bounded_frames, .timeout = 30)
     cr_expect_eq(t.jobs, 2500u);
     cr_expect_eq(t.frames, 3u);
     cr_expect_str_eq(t.cluster, "fake");
+    cr_expect(t.accounting);
+    cr_expect_eq(t.slurm_uid, 64030);
     cr_expect_eq(stop(), 0);
 }
 
@@ -349,12 +375,12 @@ Test(watcher, loads_one_job_when_asked_for_it, .timeout = 30)
     set_job(9, "PENDING");
     command(1, 9);
     next_load();
-    cr_expect_eq(t.seq, 1);
+    cr_expect_eq(t.one_seq, 1);
     cr_expect_eq(t.jobs, 1u);
     cr_expect_not(t.full);
     command(2, 11);
     next_load();
-    cr_expect_eq(t.seq, 2);
+    cr_expect_eq(t.one_seq, 2);
     cr_expect_eq(t.jobs, 0u);
     cr_expect_eq(t.gone, 1u);
     cr_expect_eq(t.code, 0);
@@ -372,10 +398,95 @@ Test(watcher, answers_waiting_commands_together, .timeout = 30)
     command(2, 2);
     command(3, 1);
     pthread_mutex_unlock(&fake.lock);
-    while (t.seq < 3)
+    while (t.one_seq < 3)
         next_load();
-    cr_expect_eq(t.seq, 3);
+    cr_expect_eq(t.one_seq, 3);
     cr_expect_leq(t.jobs, 2u);
+    stop();
+}
+
+Test(watcher, whole_loads_that_are_asked_for_are_a_gap_apart, .timeout = 30)
+{
+    set_job(1, "RUNNING");
+    start(NEVER_MS);
+    int64_t begin = clock_mono_ms(), seq = 0;
+    next_load();
+    for (int round = 1; round <= 3; round++) {
+        for (int i = 0; i < 30; i++)
+            command(++seq, 0);
+        set_job(1, round % 2 ? "COMPLETED" : "RUNNING");
+        while (t.seq < seq)
+            next_load();
+    }
+    int64_t seconds = (clock_mono_ms() - begin) / 1000;
+    cr_expect_geq(seconds, 2);
+    cr_expect_leq(fake.loads, seconds + 2);
+    stop();
+}
+
+Test(watcher, one_job_does_not_wait_for_a_whole_load, .timeout = 60)
+{
+    set_job(9, "PENDING");
+    start(NEVER_MS);
+    next_load();
+    bool overtook = false;
+    for (int64_t seq = 2; !overtook && seq <= 20; seq += 2) { /* a slow machine may miss the gap */
+        command(seq - 1, 0);
+        command(seq, 9);
+        while (t.seq < seq - 1) {
+            next_load();
+            overtook |= t.one_seq == seq && t.seq < seq - 1;
+        }
+        cr_expect_eq(t.code, 0);
+    }
+    cr_expect(overtook);
+    stop();
+}
+
+Test(watcher, single_jobs_beyond_a_rate_come_with_the_next_whole_load, .timeout = 60)
+{
+    enum { N = 1500 };
+    start(NEVER_MS);
+    int64_t begin = clock_mono_ms();
+    next_load();
+    size_t jobs = 0;
+    for (uint32_t i = 1; i <= N || t.one_seq < N;) {
+        struct pollfd p = {.fd = t.fd, .events = POLLIN};
+        if (i <= N && poll(&p, 1, 0) == 0) { /* it does not read while nobody reads its reports */
+            set_job(i, "PENDING");
+            command(i, i);
+            i++;
+            continue;
+        }
+        next_load();
+        jobs += t.jobs;
+        cr_expect_leq((size_t)t.one_seq, jobs, "what it says it covers it has sent");
+    }
+    int64_t took_ms = clock_mono_ms() - begin;
+    cr_expect_leq(fake.ones, 200 + took_ms / 5 + 1);
+    cr_expect_leq(fake.loads, 2 + took_ms / 1000);
+    cr_expect_eq(jobs, (size_t)N);
+    stop();
+}
+
+Test(watcher, a_single_load_that_fails_is_made_good_by_a_whole_one, .timeout = 30)
+{
+    set_job(9, "PENDING");
+    start(NEVER_MS);
+    next_load();
+    set_failure(ERR_SLURM_DOWN);
+    set_job(9, "RUNNING");
+    command(1, 9);
+    do
+        next_load();
+    while (!t.code);
+    cr_expect_eq(t.one_seq, 0);
+    set_failure(ERR_NONE);
+    while (t.code)
+        next_load();
+    cr_expect_eq(t.one_seq, 1, "though its interval is a minute");
+    cr_expect_eq(t.jobs, 1u);
+    cr_expect_str_eq(t.state, "RUNNING");
     stop();
 }
 

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "agentd/worker.h"
+#include "common/cleanup.h"
 #include "common/fdio.h"
 #include "tests/fake/fake_monitor.h"
 
@@ -204,6 +205,34 @@ Test(worker_pool, past_its_deadline_a_worker_is_killed)
     fake_monitor_stop(&m);
 }
 
+Test(worker_pool, a_slurmdbd_that_hangs_holds_up_nothing_else)
+{
+    struct fake_monitor m;
+    struct result acct, info;
+    fake_monitor_start(&m);
+    m.a.conf.acct_deadline_s = 1;
+    ask(&m, 1001, WORKER_load_acct, &acct);
+    struct monitor_request req = fake_monitor_next(&m);
+    cr_expect_eq(req.role, (uint32_t)ROLE_ACCT);
+    int fd = fake_monitor_spawned(&m, &req);
+    read_head(&m, fd);
+    ask(&m, 1001, WORKER_info, &info);
+    struct monitor_request control = fake_monitor_next(&m);
+    cr_expect_eq(control.role, (uint32_t)ROLE_CONTROL);
+    int control_fd = fake_monitor_spawned(&m, &control);
+    answer(control_fd, read_head(&m, control_fd), empty_map, 1);
+    fake_monitor_run_until(&m, &info.done);
+    cr_expect_eq(info.answer.err.code, ERR_NONE);
+    cr_expect_not(acct.done);
+    fake_monitor_run_until(&m, &acct.done);
+    cr_expect_eq(acct.answer.err.code, ERR_SLURM_DOWN);
+    cr_expect_not_null(strstr(acct.answer.err.text, "slurmdbd"), "%s", acct.answer.err.text);
+    cr_expect_eq(fake_monitor_next(&m).ask, ASK_KILL);
+    close(fd);
+    close(control_fd);
+    fake_monitor_stop(&m);
+}
+
 Test(worker_pool, a_dead_worker_fails_its_request_and_the_next_ones_get_another)
 {
     struct fake_monitor m;
@@ -281,4 +310,56 @@ Test(worker_pool, one_users_queue_has_a_cap)
     cr_expect_eq(err.code, ERR_BUSY);
     fake_monitor_stop(&m);
     cr_expect(r[0].done && r[1].done, "stopping answers what waits");
+}
+
+/* Everything that waits for a worker of alice's, and the order in which it comes to it. */
+Test(worker_pool, readers_of_logs_take_turns_with_the_rest)
+{
+    enum { POLLS = 6, CALLS = 2 };
+    static const enum worker_op expected[] = {WORKER_log,     WORKER_prepare, WORKER_log,
+                                              WORKER_prepare, WORKER_log,     WORKER_log,
+                                              WORKER_log,     WORKER_log};
+    struct fake_monitor m;
+    struct result polls[POLLS], calls[CALLS];
+    fake_monitor_start(&m);
+    for (int i = 0; i < POLLS; i++)
+        ask(&m, 1001, WORKER_log, &polls[i]);
+    for (int i = 0; i < CALLS; i++)
+        ask(&m, 1001, WORKER_prepare, &calls[i]);
+    struct monitor_request req = fake_monitor_next(&m);
+    int fd = fake_monitor_spawned(&m, &req);
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        struct chan_head h = read_head(&m, fd);
+        cr_expect_eq(h.op, (uint32_t)expected[i], "request %zu is %u", i, h.op);
+        answer(fd, h, empty_map, 1);
+        fake_monitor_run_for(&m, 20);
+    }
+    for (int i = 0; i < POLLS; i++)
+        cr_expect(polls[i].done && polls[i].answer.err.code == ERR_NONE);
+    close(fd);
+    fake_monitor_stop(&m);
+}
+
+Test(worker_pool, too_many_readers_of_logs_are_told_and_the_rest_is_not)
+{
+    enum { MANY = 2000 };
+    struct fake_monitor m;
+    static struct result polls[MANY];
+    struct result call;
+    int refused = 0;
+    fake_monitor_start(&m);
+    for (int i = 0; i < MANY; i++) {
+        struct err err = {0};
+        if (workers_ask(m.a.workers, 1001, WORKER_log, (struct bytes){empty_map, 1}, on_done,
+                        &polls[i], &err) == 0)
+            continue;
+        cr_expect_eq(err.code, ERR_BUSY);
+        refused++;
+    }
+    cr_expect_gt(refused, 0);
+    cr_expect_lt(refused, MANY);
+    ask(&m, 1001, WORKER_prepare, &call);
+    fake_monitor_stop(&m);
+    cr_expect(call.done, "at the stop");
+    cr_expect_eq(call.answer.err.code, ERR_BUSY);
 }

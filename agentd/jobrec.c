@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agentd/jobrec.h"
+
+#include <string.h>
+
+#include "common/str.h"
+
+/* ---- what is worth telling ---- */
+
+/* FNV-1a: keeps changes apart; nobody gains by a collision but to hide a change of their own job.
+ */
+static void mix(uint64_t *h, const void *p, size_t n)
+{
+    const unsigned char *at = p;
+    for (size_t i = 0; i < n; i++)
+        *h = (*h ^ at[i]) * 0x100000001b3ULL;
+}
+
+static void mix_text(uint64_t *h, const char *s)
+{
+    mix(h, str_or(s, ""), strlen(str_or(s, "")) + 1);
+}
+
+/* Not the guesses that slurmctld makes anew each minute: expected start, priority as it ages. */
+static uint64_t change_of(const struct job *j)
+{
+    uint64_t h = 0xcbf29ce484222325ULL;
+    const bool held = j->priority == 0;
+    const int64_t numbers[] = {j->exit_code, j->exit_signal, j->derived_exit_code, j->submit_time,
+                               j->restarts,  j->time_limit,  j->suspend_time,      held};
+    const char *const texts[] = {j->state, j->phase,     j->reason, j->array_task,
+                                 j->nodes, j->partition, j->qos,    j->account};
+    mix(&h, numbers, sizeof numbers);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        mix_text(&h, texts[i]);
+    for (size_t i = 0; i < j->flags.n; i++)
+        mix_text(&h, j->flags.v[i]);
+    return h;
+}
+
+/* ---- a record ---- */
+
+static const char *append(char **end, const char *s)
+{
+    char *at = *end;
+    size_t n = strlen(s) + 1;
+    memcpy(at, s, n);
+    *end += n;
+    return at;
+}
+
+static void fill(struct jobrec *r, const struct job *j)
+{
+    r->refs = 1;
+    r->job_id = (uint32_t)j->job_id;
+    r->group = j->array_job_id ? (uint32_t)j->array_job_id
+               : j->het_job_id ? (uint32_t)j->het_job_id
+                               : r->job_id;
+    r->het_offset = (uint32_t)j->het_offset;
+    r->in_array = j->array_job_id != 0;
+    r->in_het = j->het_job_id != 0;
+    r->phase = j->phase ? phase_find(j->phase) : jobstate_phase(j->state, &j->flags);
+    r->ended = phase_ended(r->phase);
+    r->submit_time = j->submit_time;
+    r->start_time = j->start_time;
+    r->end_time = j->end_time;
+    r->restarts = j->restarts;
+    r->change = change_of(j);
+    r->keys.uid = (uint32_t)j->uid;
+    r->keys.tag = j->tag;
+}
+
+/* One block: the struct, then packed, then the strings. */
+struct jobrec *jobrec_new(struct bytes packed, struct err *err)
+{
+    AUTO(arena_done) struct arena arena = {0};
+    struct job j;
+    if (msg_unpack(&job_type, packed, &arena, MSG_LENIENT, &j, err) < 0)
+        return NULL;
+    if (j.job_id == 0) {
+        err_set(err, ERR_PROTOCOL, "a job without job_id");
+        return NULL;
+    }
+    const char *const said[] = {j.state, j.name, j.user, j.partition, j.array_task, j.id};
+    size_t strings = 0;
+    for (size_t i = 0; i < ARRAY_LEN(said); i++)
+        strings += strlen(str_or(said[i], "")) + 1;
+    struct jobrec *r = calloc(1, sizeof *r + packed.n + strings);
+    if (!r) {
+        err_set(err, ERR_LIMIT, "no memory for another job");
+        return NULL;
+    }
+    uint8_t *copy = (uint8_t *)(r + 1);
+    memcpy(copy, packed.p, packed.n);
+    char *end = (char *)copy + packed.n;
+    fill(r, &j);
+    r->packed = (struct bytes){copy, packed.n};
+    r->keys.state = append(&end, str_or(j.state, ""));
+    r->keys.name = append(&end, str_or(j.name, ""));
+    r->keys.user = append(&end, str_or(j.user, ""));
+    r->keys.partition = append(&end, str_or(j.partition, ""));
+    r->array_task = append(&end, str_or(j.array_task, ""));
+    r->id = append(&end, str_or(j.id, ""));
+    return r;
+}
+
+struct jobrec *jobrec_ref(struct jobrec *r)
+{
+    r->refs++;
+    return r;
+}
+
+void jobrec_unref(struct jobrec *r)
+{
+    if (r && --r->refs == 0)
+        free(r);
+}
+
+bool jobrec_same_job(const struct jobrec *then, const struct jobrec *now)
+{
+    if (then->job_id != now->job_id || then->group != now->group || then->keys.uid != now->keys.uid)
+        return false;
+    bool requeued = now->restarts > then->restarts && now->keys.tag == then->keys.tag;
+    return then->submit_time == now->submit_time || requeued;
+}
+
+bool jobrec_same_run(const struct jobrec *a, const struct jobrec *b)
+{
+    return a->job_id == b->job_id && a->group == b->group && a->submit_time == b->submit_time &&
+           a->restarts == b->restarts;
+}
+
+bool jobrec_named(const struct jobrec *r, const struct jobid *id)
+{
+    switch (id->kind) {
+    case JOBID_PLAIN:
+        return r->group == id->id || r->job_id == id->id;
+    case JOBID_TASKS:
+        return r->in_array && r->group == id->id && jobid_tasks_meet(id->tasks, r->array_task);
+    case JOBID_TASK:
+        return r->in_array && r->group == id->id && jobid_tasks_contain(r->array_task, id->second);
+    case JOBID_HET:
+        return r->in_het && r->group == id->id && r->het_offset == id->second;
+    }
+    return false;
+}
+
+/* ---- filters ---- */
+
+bool job_filter_matches(const struct job_filter *f, const struct job_keys *k)
+{
+    if (f->uid >= 0 && k->uid != f->uid)
+        return false;
+    if (f->user && !str_eq(k->user, f->user))
+        return false;
+    if (f->name && !str_eq(k->name, f->name))
+        return false;
+    /* A pending job may name several partitions. */
+    if (f->partition && !str_in_list(k->partition, f->partition))
+        return false;
+    if (f->tag && k->tag != f->tag)
+        return false;
+    return !f->states || jobstate_in(f->states, k->state);
+}
+
+int job_filter_whose(struct job_filter *f, const char *user, bool all_users, uint32_t caller,
+                     struct err *err)
+{
+    f->uid = -1;
+    f->user = NULL;
+    if (user && all_users)
+        return err_set(err, ERR_INVALID, "one user and all users exclude each other");
+    /* Names are compared with those in the jobs: no name service is asked here. */
+    if (user && !str_to_i64(user, 0, UINT32_MAX, &f->uid))
+        f->user = user;
+    else if (!user && !all_users)
+        f->uid = caller;
+    return 0;
+}

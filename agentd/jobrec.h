@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* jobrec.h: one state of one job, shared by the table, the event log, the journal and replies
+ *
+ * Immutable once made: packed as it will be sent, with what queries ask about beside it.  Whoever
+ * keeps one holds a reference.  Belongs to the loop; a thread may read one that the loop holds.
+ */
+#ifndef AGENTD_JOBREC_H
+#define AGENTD_JOBREC_H
+
+#include "agentd/jobid.h"
+#include "common/cleanup.h"
+#include "common/jobstate.h"
+
+/* What lists and events can be filtered by. */
+struct job_keys {
+    uint32_t uid;
+    int64_t tag;
+    const char *state, *name, *user, *partition; /* never NULL */
+};
+
+struct jobrec {
+    size_t refs;
+    uint32_t job_id;
+    uint32_t group; /* the array's or het job's id, else job_id */
+    uint32_t het_offset;
+    bool in_array, in_het;
+    bool ended; /* phase is an end */
+    enum phase phase;
+    int64_t submit_time, start_time, end_time, restarts;
+    uint64_t change; /* a hash of what is worth telling about when it becomes different */
+    struct job_keys keys;
+    const char *id, *array_task; /* never NULL */
+    struct bytes packed;         /* a `job` body */
+};
+
+/* packed is a whole `job` body, copied.  ERR_PROTOCOL for what is none, ERR_LIMIT without memory.
+ */
+struct jobrec *jobrec_new(struct bytes packed, struct err *err);
+struct jobrec *jobrec_ref(struct jobrec *r);
+void jobrec_unref(struct jobrec *r); /* NULL is fine */
+CLEANUP_FN(struct jobrec, jobrec_unref)
+
+/* Is now a later state of the job that then was?  Slurm gives ids again, and a requeue sets
+ * submit_time anew. */
+bool jobrec_same_job(const struct jobrec *then, const struct jobrec *now);
+/* And the same run of it? */
+bool jobrec_same_run(const struct jobrec *a, const struct jobrec *b);
+/* Is it one of those that the id names? */
+bool jobrec_named(const struct jobrec *r, const struct jobid *id);
+
+/* Every condition must hold; one that is 0, NULL or -1 always does. */
+struct job_filter {
+    int64_t uid; /* -1: anybody */
+    const char *user, *name, *partition;
+    uint32_t states; /* jobstate_set() */
+    int64_t tag;
+};
+
+bool job_filter_matches(const struct job_filter *f, const struct job_keys *k);
+/* Whose jobs a request is about: user by name or number, everybody, or else the caller. */
+int job_filter_whose(struct job_filter *f, const char *user, bool all_users, uint32_t caller,
+                     struct err *err);
+
+#endif
