@@ -17,13 +17,17 @@ enum {
     CHILDLOG_LINE = 400,
     CHILDLOG_LINES = 20, /* in each window */
     CHILDLOG_WINDOW_MS = 10000,
-    CHILDLOG_READS =
-        16, /* of a turn, so that a worker that writes without end does not hold the loop */
+    /* Read, shown or not, in a second: past it the pipe fills up, and who writes without end waits.
+     */
+    CHILDLOG_BYTES = 64 << 10,
+    CHILDLOG_PAUSE_MS = 1000,
 };
 
 struct childlog {
     int fd;
-    sd_event_source *source;
+    sd_event_source *source, *pause;
+    size_t left; /* of CHILDLOG_BYTES */
+    int64_t filled_ms;
     char who[80];
     char line[CHILDLOG_LINE];
     size_t n;
@@ -51,12 +55,17 @@ static void end_line(struct childlog *l)
 static bool take(struct childlog *l)
 {
     char buf[4096];
-    for (int turn = 0; turn < CHILDLOG_READS; turn++) {
-        ssize_t n = read(l->fd, buf, sizeof buf);
+    if (clock_mono_ms() - l->filled_ms >= CHILDLOG_PAUSE_MS) {
+        l->filled_ms = clock_mono_ms();
+        l->left = CHILDLOG_BYTES;
+    }
+    while (l->left) {
+        ssize_t n = read(l->fd, buf, l->left < sizeof buf ? l->left : sizeof buf);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
         if (n == 0)
             return false;
+        l->left -= (size_t)n;
         for (ssize_t i = 0; i < n; i++) {
             if (buf[i] == '\n') {
                 end_line(l);
@@ -72,10 +81,25 @@ static bool take(struct childlog *l)
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
+    struct childlog *l = arg;
     (void)fd;
     (void)revents;
-    if (!take(arg))
+    if (!take(l)) {
         sd_event_source_set_enabled(s, SD_EVENT_OFF);
+    } else if (!l->left) {
+        sd_event_source_set_enabled(s, SD_EVENT_OFF);
+        sd_event_source_set_time(l->pause, (uint64_t)(l->filled_ms + CHILDLOG_PAUSE_MS) * 1000);
+        sd_event_source_set_enabled(l->pause, SD_EVENT_ONESHOT);
+    }
+    return 0;
+}
+
+static int on_pause_over(sd_event_source *s, uint64_t usec, void *arg)
+{
+    struct childlog *l = arg;
+    (void)s;
+    (void)usec;
+    sd_event_source_set_enabled(l->source, SD_EVENT_ON);
     return 0;
 }
 
@@ -90,7 +114,9 @@ struct childlog *childlog_new(struct sd_event *loop, int fd, const char *who, st
     l->fd = fd;
     str_copy(l->who, sizeof l->who, who);
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
-        sd_event_add_io(loop, &l->source, fd, EPOLLIN, on_io, l) < 0) {
+        sd_event_add_io(loop, &l->source, fd, EPOLLIN, on_io, l) < 0 ||
+        sd_event_add_time(loop, &l->pause, CLOCK_MONOTONIC, 0, 0, on_pause_over, l) < 0 ||
+        sd_event_source_set_enabled(l->pause, SD_EVENT_OFF) < 0) {
         err_set(err, ERR_INTERNAL, "cannot watch a worker's stderr");
         childlog_free(l);
         return NULL;
@@ -105,6 +131,7 @@ void childlog_free(struct childlog *l)
     take(l);
     end_line(l);
     sd_event_source_disable_unref(l->source);
+    sd_event_source_disable_unref(l->pause);
     close(l->fd);
     free(l);
 }

@@ -86,6 +86,13 @@ static int check_bytes(const struct agentd *a, const struct user *user, size_t n
                        user->name, user->call_bytes);
     if (a->call_bytes + n > (size_t)a->conf.max_request_mib << 20)
         return err_set(err, ERR_BUSY, "the server has too many large requests under way");
+    /* Small requests may have large answers, which cost memory until they are read. */
+    size_t owed = listen_owed(a->listen, user->uid);
+    if (owed > (size_t)a->conf.max_reply_mib_per_user << 20)
+        return err_set(err, ERR_BUSY, "answers with %zu bytes for user %s wait to be read", owed,
+                       user->name);
+    if (owed && listen_owed(a->listen, -1) > (size_t)a->conf.max_reply_mib << 20)
+        return err_set(err, ERR_BUSY, "the server has too many answers that wait to be read");
     return 0;
 }
 
@@ -127,6 +134,7 @@ void dispatch(struct agentd *a, struct listen_call *lc, struct user *user,
         return;
     }
     memcpy(body, plain.p + PLAIN_HEAD, plain.n - PLAIN_HEAD);
+    listen_done_with_frame(lc);
     *c = (struct call){
         .a = a,
         .user = user,

@@ -103,7 +103,7 @@ static struct lease *free_place(struct leases *t, int64_t now)
     if (t->n < LEASE_MAX)
         return &t->v[t->n];
     for (size_t i = 0; i < t->n; i++)
-        if (t->v[i].until <= now && t->v[i].workers == 0)
+        if (t->v[i].until <= now)
             return &t->v[i];
     return NULL;
 }
@@ -132,7 +132,6 @@ int leases_grant(struct leases *t, const struct lease_request *req, int64_t now,
         .until = now + req->lifetime_s,
         .ngroups = req->ngroups,
         .groups = TAKE(groups),
-        .workers = known ? known->workers : 0,
     };
     return 0;
 }

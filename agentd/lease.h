@@ -20,7 +20,6 @@ struct lease {
     int64_t until;
     uint32_t ngroups;
     uint32_t *groups; /* owned by the table */
-    unsigned workers; /* running now: the monitor counts */
 };
 
 struct leases;

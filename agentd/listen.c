@@ -11,9 +11,11 @@
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
+#include <nng/transport/ipc/ipc.h>
 #include <systemd/sd-event.h>
 
 #include "agentd/addr.h"
+#include "agentd/pipes.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/str.h"
@@ -23,9 +25,8 @@ enum {
     LISTEN_GROW = 64,         /* how many more at a time */
     LISTEN_MAX_CALLS = 20000, /* requests held at once; beyond, nng makes the clients wait */
     LISTEN_SEND_MS = 5000,    /* a client that does not read loses its connection */
-    LISTEN_ORIGIN = 64,
-    LISTEN_MAX_PIPES = 65536, /* slots of the pipe table, a power of two */
     LISTEN_TURN = 256,        /* frames of one turn of the loop */
+    LISTEN_TURN_MS = 5,       /* and no more once they took so long */
 };
 
 /* A context: receives one request, waits for its answer, sends it, and over again. */
@@ -37,15 +38,10 @@ struct listen_call {
     nng_msg *msg; /* the request, later the reply */
     nng_pipe pipe;
     bool sending;
-    char origin[LISTEN_ORIGIN];
-};
-
-/* A connection; under the lock, because nng tells of them on its own threads. */
-struct pipe_entry {
-    uint32_t id; /* 0: free */
-    bool welcome;
-    int64_t since_ms;
-    char origin[LISTEN_ORIGIN];
+    bool too_many; /* the connection has more of them than it may */
+    int64_t uid;   /* whose the answer is; -1: nobody's */
+    size_t bytes;  /* of the answer */
+    char origin[PIPES_ORIGIN], key[PIPES_ORIGIN];
 };
 
 struct listen {
@@ -61,8 +57,7 @@ struct listen {
     struct listen_call *arrived, **arrived_tail; /* under the lock */
     size_t idle;                                 /* under the lock: contexts that receive */
     bool closing;                                /* under the lock */
-    struct pipe_entry *pipes;                    /* under the lock; open addressing */
-    size_t npipes;                               /* under the lock */
+    struct pipes *pipes;                         /* has its own */
 
     struct listen_call **calls; /* all contexts; the loop's alone */
     size_t ncalls;
@@ -77,76 +72,35 @@ static void wake(struct listen *l)
 
 /* ---- connections ---- */
 
-static void describe(nng_pipe pipe, char out[LISTEN_ORIGIN])
+/* Who connects from where, and what is counted together: hosts have whole IPv6 networks. */
+static void describe(nng_pipe pipe, char origin[PIPES_ORIGIN], char key[PIPES_ORIGIN])
 {
     nng_sockaddr sa;
-    str_copy(out, LISTEN_ORIGIN, "local");
+    uint64_t uid;
+    str_copy(origin, PIPES_ORIGIN, "local");
     if (nng_pipe_get_addr(pipe, NNG_OPT_REMADDR, &sa) != 0)
+        sa.s_family = NNG_AF_UNSPEC;
+    if (sa.s_family == NNG_AF_INET) {
+        inet_ntop(AF_INET, &sa.s_in.sa_addr, origin, PIPES_ORIGIN);
+    } else if (sa.s_family == NNG_AF_INET6) {
+        uint8_t network[16] = {0};
+        memcpy(network, sa.s_in6.sa_addr, 8);
+        inet_ntop(AF_INET6, &sa.s_in6.sa_addr, origin, PIPES_ORIGIN);
+        inet_ntop(AF_INET6, network, key, PIPES_ORIGIN);
         return;
-    if (sa.s_family == NNG_AF_INET)
-        inet_ntop(AF_INET, &sa.s_in.sa_addr, out, LISTEN_ORIGIN);
-    else if (sa.s_family == NNG_AF_INET6)
-        inet_ntop(AF_INET6, sa.s_in6.sa_addr, out, LISTEN_ORIGIN);
-}
-
-static struct pipe_entry *pipe_slot(struct listen *l, uint32_t id)
-{
-    size_t mask = LISTEN_MAX_PIPES - 1;
-    size_t i = (id * 2654435761U) & mask;
-    for (; l->pipes[i].id; i = (i + 1) & mask) /* half of the slots are free */
-        if (l->pipes[i].id == id)
-            return &l->pipes[i];
-    return NULL;
-}
-
-static size_t pipes_from(const struct listen *l, const char *origin)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < LISTEN_MAX_PIPES; i++)
-        n += l->pipes[i].id != 0 && str_eq(l->pipes[i].origin, origin);
-    return n;
-}
-
-/* Linear probing: entries behind a removed one must stay findable, so they move up. */
-static void pipe_remove(struct listen *l, uint32_t id)
-{
-    size_t mask = LISTEN_MAX_PIPES - 1;
-    struct pipe_entry *e = pipe_slot(l, id);
-    if (!e)
-        return;
-    l->npipes--;
-    size_t hole = (size_t)(e - l->pipes);
-    for (size_t i = (hole + 1) & mask; l->pipes[i].id; i = (i + 1) & mask) {
-        size_t home = (l->pipes[i].id * 2654435761U) & mask;
-        if (((i - home) & mask) < ((i - hole) & mask))
-            continue;
-        l->pipes[hole] = l->pipes[i];
-        hole = i;
+    } else if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) == 0) {
+        snprintf(origin, PIPES_ORIGIN, "local:%llu", (unsigned long long)uid);
     }
-    l->pipes[hole] = (struct pipe_entry){0};
+    str_copy(key, PIPES_ORIGIN, origin);
 }
 
-static bool pipe_admit(struct listen *l, nng_pipe pipe)
+static bool admit(struct listen *l, nng_pipe pipe)
 {
-    struct pipe_entry e = {.id = (uint32_t)nng_pipe_id(pipe), .since_ms = clock_mono_ms()};
-    describe(pipe, e.origin);
-    bool local = str_eq(e.origin, "local");
-    if (!local && !addr_in_list(l->conf->allow_from, e.origin))
-        return false;
-    pthread_mutex_lock(&l->lock);
-    /* Half the slots stay free, so that probing stays short. */
-    bool room = l->npipes < (size_t)l->conf->max_pipes && l->npipes < LISTEN_MAX_PIPES / 2;
-    if (room && l->npipes >= (size_t)l->conf->max_pipes_per_address)
-        room = pipes_from(l, e.origin) < (size_t)l->conf->max_pipes_per_address;
-    if (room) {
-        size_t mask = LISTEN_MAX_PIPES - 1, i = (e.id * 2654435761U) & mask;
-        while (l->pipes[i].id)
-            i = (i + 1) & mask;
-        l->pipes[i] = e;
-        l->npipes++;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return room;
+    char origin[PIPES_ORIGIN], key[PIPES_ORIGIN];
+    describe(pipe, origin, key);
+    bool local = strncmp(origin, "local", 5) == 0;
+    return (local || addr_in_list(l->conf->allow_from, origin)) &&
+           pipes_add(l->pipes, (uint32_t)nng_pipe_id(pipe), origin, key);
 }
 
 /* On nng's threads. */
@@ -154,36 +108,26 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
     struct listen *l = arg;
     if (ev == NNG_PIPE_EV_ADD_PRE) {
-        if (!pipe_admit(l, pipe))
+        if (!admit(l, pipe))
             nng_pipe_close(pipe);
     } else if (ev == NNG_PIPE_EV_REM_POST) {
-        pthread_mutex_lock(&l->lock);
-        pipe_remove(l, (uint32_t)nng_pipe_id(pipe));
-        pthread_mutex_unlock(&l->lock);
+        pipes_remove(l->pipes, (uint32_t)nng_pipe_id(pipe));
     }
 }
 
-/* Ends connections that have not authenticated themselves in time. */
-static void drop_silent(struct listen *l)
+/* Ends connections that have not authenticated themselves in time, or that nobody uses. */
+static void drop_idle(struct listen *l)
 {
     enum { BATCH = 256 };
     uint32_t ids[BATCH];
-    size_t n = 0;
-    int64_t limit = clock_mono_ms() - l->conf->first_frame_s * 1000;
-    pthread_mutex_lock(&l->lock);
-    for (size_t i = 0; i < LISTEN_MAX_PIPES && n < BATCH; i++) {
-        const struct pipe_entry *e = &l->pipes[i];
-        if (e->id && !e->welcome && e->since_ms < limit)
-            ids[n++] = e->id;
-    }
-    pthread_mutex_unlock(&l->lock);
+    size_t n = pipes_idle(l->pipes, ids, BATCH);
     for (size_t i = 0; i < n; i++)
         nng_pipe_close((nng_pipe){.id = ids[i]});
 }
 
 static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
-    drop_silent(arg);
+    drop_idle(arg);
     sd_event_source_set_time(s, usec + 1000000);
     return 0;
 }
@@ -203,6 +147,11 @@ static void receive(struct listen_call *c)
         nng_ctx_recv(c->ctx, c->aio);
 }
 
+static uint32_t pipe_of(const struct listen_call *c)
+{
+    return (uint32_t)nng_pipe_id(c->pipe);
+}
+
 /* On nng's threads: a request has come, or a reply has gone. */
 static void on_aio(void *arg)
 {
@@ -210,6 +159,7 @@ static void on_aio(void *arg)
     struct listen *l = c->listen;
     int rc = nng_aio_result(c->aio);
     if (c->sending) {
+        pipes_answered(l->pipes, pipe_of(c), c->uid, c->bytes);
         if (rc != 0) {
             nng_msg *left = nng_aio_get_msg(c->aio);
             nng_aio_set_msg(c->aio, NULL);
@@ -235,6 +185,8 @@ static void on_aio(void *arg)
     c->msg = nng_aio_get_msg(c->aio);
     nng_aio_set_msg(c->aio, NULL);
     c->pipe = nng_msg_get_pipe(c->msg);
+    /* Closed by the loop: in a callback of the pipe's own, nng would wait for itself for ever. */
+    c->too_many = !pipes_received(l->pipes, pipe_of(c));
     pthread_mutex_lock(&l->lock);
     c->next = NULL;
     bool first = l->arrived == NULL;
@@ -285,11 +237,11 @@ static struct listen_call *take_arrived(struct listen *l, bool *ret_more)
         l->arrived = c->next;
         if (!l->arrived)
             l->arrived_tail = &l->arrived;
-        const struct pipe_entry *e = pipe_slot(l, (uint32_t)nng_pipe_id(c->pipe));
-        str_copy(c->origin, sizeof c->origin, e ? e->origin : "gone");
     }
     *ret_more = l->arrived != NULL;
     pthread_mutex_unlock(&l->lock);
+    if (c)
+        pipes_origin(l->pipes, pipe_of(c), c->origin, c->key);
     return c;
 }
 
@@ -298,16 +250,20 @@ static int on_wake(sd_event_source *s, int fd, uint32_t revents, void *arg)
     struct listen *l = arg;
     uint64_t count;
     bool more = true;
+    int64_t end = clock_mono_ms() + LISTEN_TURN_MS;
     (void)s;
     (void)revents;
     ssize_t ignored = read(fd, &count, sizeof count);
     (void)ignored;
-    for (int turn = 0; more && turn < LISTEN_TURN; turn++) {
+    for (int turn = 0; more && turn < LISTEN_TURN && clock_mono_ms() <= end; turn++) {
         struct listen_call *c = take_arrived(l, &more);
         if (!c)
             break;
         struct bytes frame = {nng_msg_body(c->msg), nng_msg_len(c->msg)};
-        l->on_frame(l->arg, c, frame);
+        if (c->too_many)
+            listen_drop(c);
+        else
+            l->on_frame(l->arg, c, frame);
     }
     /* Behind the frames, of which many may be held back: without contexts nothing arrives that
      * would have us look again. */
@@ -322,14 +278,26 @@ const char *listen_origin(const struct listen_call *call)
     return call->origin;
 }
 
+const char *listen_key(const struct listen_call *call)
+{
+    return call->key;
+}
+
 void listen_welcome(struct listen_call *call)
 {
-    struct listen *l = call->listen;
-    pthread_mutex_lock(&l->lock);
-    struct pipe_entry *e = pipe_slot(l, (uint32_t)nng_pipe_id(call->pipe));
-    if (e)
-        e->welcome = true;
-    pthread_mutex_unlock(&l->lock);
+    pipes_welcome(call->listen->pipes, pipe_of(call));
+}
+
+size_t listen_owed(struct listen *l, int64_t uid)
+{
+    return uid < 0 ? pipes_owed_all(l->pipes) : pipes_owed(l->pipes, uid);
+}
+
+void listen_done_with_frame(struct listen_call *call)
+{
+    if (call->msg)
+        nng_msg_free(call->msg);
+    call->msg = NULL;
 }
 
 uint8_t *listen_reply(struct listen_call *call, size_t size)
@@ -337,25 +305,31 @@ uint8_t *listen_reply(struct listen_call *call, size_t size)
     nng_msg *reply;
     if (nng_msg_alloc(&reply, size) != 0)
         return NULL;
-    nng_msg_free(call->msg);
+    listen_done_with_frame(call);
     call->msg = reply;
     return nng_msg_body(reply);
 }
 
-void listen_send(struct listen_call *call)
+void listen_send(struct listen_call *call, int64_t uid)
 {
+    call->uid = uid;
+    call->bytes = nng_msg_len(call->msg);
+    bool reads = pipes_sending(call->listen->pipes, pipe_of(call), uid, call->bytes);
+    nng_pipe pipe = call->pipe; /* the call may be another's before this returns */
     nng_aio_set_msg(call->aio, call->msg);
     call->msg = NULL;
     call->sending = true;
     nng_aio_set_timeout(call->aio, LISTEN_SEND_MS);
     nng_ctx_send(call->ctx, call->aio);
+    if (!reads)
+        nng_pipe_close(pipe);
 }
 
 void listen_drop(struct listen_call *call)
 {
     nng_pipe_close(call->pipe);
-    nng_msg_free(call->msg);
-    call->msg = NULL;
+    pipes_answered(call->listen->pipes, pipe_of(call), -1, 0);
+    listen_done_with_frame(call);
     receive(call);
 }
 
@@ -427,7 +401,7 @@ struct listen *listen_new(struct sd_event *loop, const struct agentd_conf *conf,
     l->arrived_tail = &l->arrived;
     pthread_mutex_init(&l->lock, NULL);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    l->pipes = calloc(LISTEN_MAX_PIPES, sizeof *l->pipes);
+    l->pipes = pipes_new(conf);
     l->calls = calloc(LISTEN_MAX_CALLS, sizeof(struct listen_call *));
     uint64_t now;
     sd_event_now(loop, CLOCK_MONOTONIC, &now);
@@ -470,6 +444,6 @@ void listen_free(struct listen *l)
         close(l->wake_fd);
     pthread_mutex_destroy(&l->lock);
     free(l->calls);
-    free(l->pipes);
+    pipes_free(l->pipes);
     free(l);
 }

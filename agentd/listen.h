@@ -25,14 +25,21 @@ struct listen *listen_new(struct sd_event *loop, const struct agentd_conf *conf,
 /* Ends all connections; unanswered calls must not be used afterwards. */
 void listen_free(struct listen *l);
 
-/* Where the frame came from: a numeric address, or "local" for the unix socket. */
+/* Where the frame came from: a numeric address, or "local:UID" for the unix socket. */
 const char *listen_origin(const struct listen_call *call);
+/* What limits count together: the same, but for IPv6 its /64 network. */
+const char *listen_key(const struct listen_call *call);
+/* The frame has been copied: its memory is given back while the call goes on. */
+void listen_done_with_frame(struct listen_call *call);
+/* Bytes of answers that the connections of a user have not taken; uid -1: all connections. */
+size_t listen_owed(struct listen *l, int64_t uid);
 /* The connection has authenticated itself: it may stay. */
 void listen_welcome(struct listen_call *call);
 /* Room for a reply of size bytes, in place of the request's frame; NULL without memory.  Then
  * fill it and listen_send(). */
 uint8_t *listen_reply(struct listen_call *call, size_t size);
-void listen_send(struct listen_call *call);
+/* uid: whose the answer is; -1: of nobody who is known. */
+void listen_send(struct listen_call *call, int64_t uid);
 /* Ends the connection instead of answering. */
 void listen_drop(struct listen_call *call);
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -202,6 +203,9 @@ int main(int argc, char **argv)
 #ifndef __SANITIZE_ADDRESS__            /* whose look for leaks traces its own process */
     prctl(PR_SET_DUMPABLE, 0);          /* the watcher has the same uid, and must not trace us */
 #endif
+    /* Frames and answers of megabytes go back to the system when they are freed; glibc would learn
+     * to keep them. */
+    mallopt(M_MMAP_THRESHOLD, 128 << 10);
     const char *path = parse_arguments(argc, argv, &a);
     log_setup("agent-broker", LOG_LEVEL_INFO);
     if (agentd_conf_load(path, &arena, &a.conf, &err) < 0) {

@@ -19,6 +19,7 @@
 #include "agentd/conf.h"
 #include "agentd/lease.h"
 #include "agentd/spawn.h"
+#include "agentd/processes.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/str.h"
@@ -31,27 +32,13 @@ enum {
     BACKOFF_RESET_MS = 30000, /* a process that lived this long begins anew */
     BROKER_ENDS = 10,         /* in BROKER_ENDS_MS: then we give up */
     BROKER_ENDS_MS = 60000,
-    STOP_MS = 10000,  /* for the broker to end by itself */
-    LINGER_MS = 5000, /* for a killed process to be gone */
-    QUIET_MS = 5000,  /* between two looks at ages when nothing happens */
+    STOP_MS = 10000, /* for the broker to end by itself */
+    QUIET_MS = 5000, /* between two looks at ages when nothing happens */
     OVERTIME_S = 60,
 };
 
-enum kind { KIND_BROKER, KIND_AUTH, KIND_WATCHER, KIND_WORKER };
-static const char *const kind_names[] = {"broker", "auth", "watcher", "worker"};
 static const char *const program_names[] = {"agent-broker", "agent-auth", "agent-worker",
                                             "agent-worker"};
-
-struct process {
-    struct process *next;
-    enum kind kind;
-    uint32_t number; /* never used twice */
-    pid_t pid;
-    int fd; /* our end, broker and auth; -1 otherwise */
-    uint32_t uid, role;
-    int64_t born_ms, killed_ms; /* killed_ms: 0 while we have not killed it */
-    bool lingers;               /* and have said so */
-};
 
 struct monitor {
     struct agentd_conf conf;
@@ -143,7 +130,7 @@ static struct process *start_child(struct monitor *m, enum kind kind, const stru
     pid_t pid = p ? spawn_child(&c) : -1;
     if (pid < 0) {
         free(p);
-        err_errno(err, ERR_BUSY, "cannot start a %s process", kind_names[kind]);
+        err_errno(err, ERR_BUSY, "cannot start a %s process", process_kind_word(kind));
         return NULL;
     }
     *p = (struct process){
@@ -170,18 +157,6 @@ static int socket_pair(int type, int pair[2], struct err *err)
 
 /* ---- talking to the broker ---- */
 
-/* Nothing that it has sent, or sends until it is reaped, is read any more. */
-static void kill_process(struct process *p)
-{
-    /* Only we reap, so the pid is still its own. */
-    kill(p->pid, SIGKILL);
-    if (!p->killed_ms)
-        p->killed_ms = clock_mono_ms();
-    if (p->fd >= 0)
-        close(p->fd);
-    p->fd = -1;
-}
-
 static void say(struct monitor *m, const struct monitor_event *ev, const int *fds, size_t nfds)
 {
     union {
@@ -204,7 +179,7 @@ static void say(struct monitor *m, const struct monitor_event *ev, const int *fd
     if (sendmsg(m->broker->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof *ev || errno == EPIPE)
         return;
     log_err("the broker does not read what we say (%s): killed", strerror(errno));
-    kill_process(m->broker);
+    process_kill(m->broker);
 }
 
 static void say_process(struct monitor *m, enum monitor_say what, uint32_t serial,
@@ -294,13 +269,6 @@ static int start_broker(struct monitor *m, struct err *err)
 
 /* ---- requests ---- */
 
-static unsigned *worker_count(struct monitor *m, uint32_t uid)
-{
-    /* An ended lease still counts its workers, so now is left out of the question. */
-    struct lease *l = leases_find(m->leases, uid, INT64_MIN);
-    return l ? &l->workers : NULL;
-}
-
 static int spawn(struct monitor *m, const struct monitor_request *req, struct err *err)
 {
     if (req->role != ROLE_CONTROL && req->role != ROLE_FILE && req->role != ROLE_ACCT)
@@ -313,15 +281,16 @@ static int spawn(struct monitor *m, const struct monitor_request *req, struct er
     if (m->workers >= (size_t)m->conf.max_workers)
         return err_set(err, ERR_BUSY, "%zu workers are running, as many as are allowed",
                        m->workers);
-    if (l->workers >= WORKERS_PER_USER)
-        return err_set(err, ERR_BUSY, "uid %u has %u workers, as many as are allowed", req->uid,
-                       l->workers);
+    /* Those of an earlier broker's that do not go count too: nobody gathers them without end. */
+    size_t workers = processes_of(m->processes, req->uid);
+    if (workers >= WORKERS_PER_USER)
+        return err_set(err, ERR_BUSY, "uid %u has %zu workers, as many as are allowed", req->uid,
+                       workers);
     struct identity who = {.uid = l->uid, .gid = l->gid, .ngroups = l->ngroups};
     for (size_t i = 0; i < l->ngroups; i++)
         who.groups[i] = l->groups[i];
     if (start_worker(m, KIND_WORKER, &who, (enum worker_role)req->role, req->serial, err) < 0)
         return -1;
-    l->workers++;
     m->workers++;
     return 0;
 }
@@ -336,12 +305,12 @@ static void on_broker_packet(struct monitor *m, const struct monitor_request *re
     }
     if (req->ask != ASK_KILL) {
         log_err("the broker asks for %u, which there is not: killed", req->ask);
-        kill_process(m->broker);
+        process_kill(m->broker);
         return;
     }
     for (struct process *p = m->processes; p; p = p->next)
         if (p->number == req->process && p->kind != KIND_BROKER)
-            kill_process(p);
+            process_kill(p);
 }
 
 static void on_auth_packet(struct monitor *m, struct process *auth, const struct lease_request *req)
@@ -353,7 +322,7 @@ static void on_auth_packet(struct monitor *m, struct process *auth, const struct
     reply.code = err.code;
     str_copy(reply.text, sizeof reply.text, err.text);
     if (send(auth->fd, &reply, sizeof reply, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof reply)
-        kill_process(auth);
+        process_kill(auth);
 }
 
 static void on_readable(struct monitor *m, struct process *p)
@@ -369,9 +338,9 @@ static void on_readable(struct monitor *m, struct process *p)
         return;
     if (n != (ssize_t)want) {
         if (n > 0)
-            log_err("%s process %u sent a packet of %zd bytes: killed", kind_names[p->kind],
+            log_err("%s process %u sent a packet of %zd bytes: killed", process_kind_word(p->kind),
                     p->number, n);
-        kill_process(p);
+        process_kill(p);
         return;
     }
     if (p->kind == KIND_BROKER)
@@ -410,8 +379,10 @@ static void broker_ended(struct monitor *m, int status)
     m->broker = NULL;
     leases_drop(m->leases);
     /* Nobody may go on for a broker that is not there: the next one starts when all are reaped. */
-    for (struct process *p = m->processes; p; p = p->next)
-        kill_process(p);
+    for (struct process *p = m->processes; p; p = p->next) {
+        process_kill(p);
+        p->earlier = true;
+    }
     if (!m->stopping && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_UNUSABLE) {
         log_err("the broker cannot work as things are (see its message): giving up");
         begin_stop(m, EXIT_UNUSABLE);
@@ -432,10 +403,10 @@ static void log_end(const struct monitor *m, const struct process *p, int status
         p->kind == KIND_WORKER || m->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
     if (WIFSIGNALED(status))
         log_line(level, "%s process %u (pid %d, uid %u) was ended by signal %d",
-                 kind_names[p->kind], p->number, (int)p->pid, p->uid, WTERMSIG(status));
+                 process_kind_word(p->kind), p->number, (int)p->pid, p->uid, WTERMSIG(status));
     else
         log_line(level, "%s process %u (pid %d, uid %u) ended with status %d%s",
-                 kind_names[p->kind], p->number, (int)p->pid, p->uid, WEXITSTATUS(status),
+                 process_kind_word(p->kind), p->number, (int)p->pid, p->uid, WEXITSTATUS(status),
                  WEXITSTATUS(status) == SPAWN_EXIT_PRIVILEGE
                      ? ": it could not become who it should be"
                      : "");
@@ -451,13 +422,9 @@ static void on_end(struct monitor *m, struct process *p, int status)
         broker_ended(m, status);
         return;
     }
-    if (p->kind == KIND_WORKER) {
-        unsigned *count = worker_count(m, p->uid);
-        if (count && *count)
-            (*count)--;
-        m->workers--;
-    }
-    say_process(m, SAY_ENDED, 0, p, status, NULL, 0);
+    m->workers -= p->kind == KIND_WORKER;
+    if (!p->earlier)
+        say_process(m, SAY_ENDED, 0, p, status, NULL, 0);
 }
 
 static void reap(struct monitor *m)
@@ -465,27 +432,15 @@ static void reap(struct monitor *m)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct process **at = &m->processes;
-        while (*at && (*at)->pid != pid)
-            at = &(*at)->next;
-        struct process *p = *at;
+        struct process *p = processes_take(&m->processes, pid);
         if (!p)
             continue;
-        *at = p->next;
         on_end(m, p, status);
         free(p);
     }
 }
 
 /* ---- the loop ---- */
-
-static size_t count(const struct monitor *m, enum kind kind)
-{
-    size_t n = 0;
-    for (const struct process *p = m->processes; p; p = p->next)
-        n += p->kind == kind;
-    return n;
-}
 
 static void try_start(struct monitor *m, enum kind kind)
 {
@@ -508,15 +463,15 @@ static void keep_up(struct monitor *m)
     if (m->stopping)
         return;
     if (!m->broker) {
-        if (!m->processes)
+        if (!processes_may_send(m->processes))
             try_start(m, KIND_BROKER);
         return;
     }
     if (m->broker->killed_ms)
         return;
-    if (count(m, KIND_AUTH) < MONITOR_AUTHS)
+    if (processes_count(m->processes, KIND_AUTH) < MONITOR_AUTHS)
         try_start(m, KIND_AUTH);
-    if (count(m, KIND_WATCHER) < 1)
+    if (processes_count(m->processes, KIND_WATCHER) < 1)
         try_start(m, KIND_WATCHER);
 }
 
@@ -529,21 +484,7 @@ static void end_old_workers(struct monitor *m)
         if (p->kind == KIND_WORKER && !p->killed_ms && now - p->born_ms > longest * 1000) {
             log_warning("worker process %u (uid %u) is older than %lld s: killed", p->number,
                         p->uid, (long long)longest);
-            kill_process(p);
-        }
-}
-
-/* A process in a hung file system does not even die. */
-static void name_lingering(struct monitor *m)
-{
-    int64_t now = clock_mono_ms();
-    for (struct process *p = m->processes; p; p = p->next)
-        if (p->killed_ms && !p->lingers && now - p->killed_ms > LINGER_MS) {
-            p->lingers = true;
-            log_err("%s process %u (pid %d, uid %u) was killed and is still there: a hung file "
-                    "system?%s",
-                    kind_names[p->kind], p->number, (int)p->pid, p->uid,
-                    m->broker ? "" : " No broker is started before it has gone");
+            process_kill(p);
         }
 }
 
@@ -554,8 +495,8 @@ static bool stopped(struct monitor *m)
         return false;
     int64_t since = clock_mono_ms() - m->stop_ms;
     if (m->broker && since > STOP_MS)
-        kill_process(m->broker);
-    return !m->processes || since > STOP_MS + 2 * LINGER_MS;
+        process_kill(m->broker);
+    return !m->processes || since > STOP_MS + 2 * PROCESS_LINGER_MS;
 }
 
 static void on_signal(struct monitor *m)
@@ -573,7 +514,8 @@ static void on_signal(struct monitor *m)
 static bool complete(const struct monitor *m)
 {
     return !m->stopping && m->broker && !m->broker->killed_ms &&
-           count(m, KIND_AUTH) == MONITOR_AUTHS && count(m, KIND_WATCHER) == 1;
+           processes_count(m->processes, KIND_AUTH) == MONITOR_AUTHS &&
+           processes_count(m->processes, KIND_WATCHER) == 1;
 }
 
 static void wait_for_events(struct monitor *m)
@@ -604,7 +546,7 @@ static int run(struct monitor *m)
         if (stopped(m))
             return m->exit_status;
         end_old_workers(m);
-        name_lingering(m);
+        processes_name_lingering(m->processes, m->broker != NULL);
         wait_for_events(m);
     }
 }

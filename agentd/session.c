@@ -62,7 +62,7 @@ static void refuse(struct listen_call *lc, const uint8_t *session, const struct 
         memcpy(h.session, session, SEAL_ID);
     seal_put_header(frame, &h);
     memcpy(frame + SEAL_HEADER, body.p, body.n);
-    listen_send(lc);
+    listen_send(lc, -1);
 }
 
 /* ---- users ---- */
@@ -289,7 +289,7 @@ static void on_auth(void *arg, const struct auth_reply *reply, const struct err 
     seal_put_header(frame, &h);
     memcpy(frame + SEAL_HEADER, reply->welcome, reply->welcome_size);
     listen_welcome(hc->lc);
-    listen_send(hc->lc);
+    listen_send(hc->lc, -1);
 }
 
 static int hello_check(struct sessions *s, struct listen_call *lc, struct bytes cred,
@@ -301,7 +301,7 @@ static int hello_check(struct sessions *s, struct listen_call *lc, struct bytes 
     if (s->count >= (size_t)s->a->conf.max_sessions)
         return err_set(err, ERR_BUSY, "the server has %zu sessions open, as many as it may",
                        s->count);
-    if (!limit_take(s->hello_limit, listen_origin(lc), clock_mono_ms())) {
+    if (!limit_take(s->hello_limit, listen_key(lc), clock_mono_ms())) {
         err->retry_after_ms = 1000;
         return err_set(err, ERR_BUSY, "too many clients are saying HELLO at once");
     }
@@ -437,5 +437,5 @@ void sessions_reply(struct sessions *s, struct listen_call *lc, const uint8_t id
         listen_drop(lc);
         return;
     }
-    listen_send(lc);
+    listen_send(lc, e->user->uid);
 }

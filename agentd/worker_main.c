@@ -146,6 +146,12 @@ int main(int argc, char **argv)
     const char *config;
     enum worker_role role = ROLE_FILE;
     prctl(PR_SET_NAME, "agent-worker"); /* older kernels name it after a descriptor, see spawn.c */
+#ifndef __SANITIZE_ADDRESS__            /* whose look for leaks traces its own process */
+    /* It is its user, who must all the same not trace it: a traced process that was killed is gone
+     * only when its tracer says so, and no new broker starts before that.  Installed unreadable
+     * (0711), so that it is so from the exec on. */
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
     if (clean_environment() < 0)
         return 1;
     if (parse_args(argc, argv, &config, &role) < 0)

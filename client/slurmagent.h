@@ -326,7 +326,8 @@ const struct sagent_job *sagent_jobs_at(const struct sagent_jobs *j, size_t i);
 int64_t sagent_jobs_as_of(const struct sagent_jobs *j);
 /* slurmctld has not answered as it should since then: jobs may have changed unseen. */
 bool sagent_jobs_stale(const struct sagent_jobs *j);
-/* Why it is stale; NULL when nothing is to be said. */
+/* Why it is stale, or why the journal or slurmdbd could not be asked; NULL when nothing is to be
+ * said. */
 const char *sagent_jobs_note(const struct sagent_jobs *j);
 /* "table" (the server's, loaded every second or so) or "slurmctld". */
 const char *sagent_jobs_source(const struct sagent_jobs *j);

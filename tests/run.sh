@@ -4,6 +4,7 @@
 #   unit   tests/unit            fuzz   each fuzz target over its corpus
 #   e2e    tests/e2e on private Slurms: as root with users alice and bob, with PrivateData=jobs,
 #          and as an ordinary user with --single-user
+# E2E_ONLY="NAME ..." leaves out the other sandboxes.
 # Ends with "N passed, N failed"; exit status 1 when something failed or nothing ran.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -61,6 +62,7 @@ fuzz() {
 sandbox_run() {
     local name=$1 filter=$2 dir
     shift 2
+    [[ " ${E2E_ONLY:-$name} " == *" $name "* ]] || return 0
     dir=${RUN_DIR:-build/e2e}-$name
     echo "== sandbox $name"
     if ! "${RUN_AS[@]}" bash tests/sandbox/sandbox.sh up "$dir" bin="$B" "$@"; then

@@ -306,6 +306,17 @@ Test(history_dbd, what_ended_while_the_server_was_down)
     cr_expect_eq(none.status, 3, "%s%s", none.out, none.err);
 }
 
+Test(history_dbd, a_slurmdbd_that_is_down_is_named)
+{
+    sandbox("stop", "slurmdbd");
+    AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "get", "999999");
+    AUTO(run_free) struct run l = run_as(user_a(), "slurm-agent", "list");
+    sandbox("start", "slurmdbd");
+    cr_expect_eq(r.status, 3, "%s%s", r.out, r.err);
+    cr_expect_contains(r.err, "note: slurmdbd");
+    cr_expect_eq(l.status, 0, "%s", l.err);
+}
+
 Test(history_dbd, a_list_begins_before_the_journal)
 {
     int64_t begun = clock_now();
@@ -314,8 +325,9 @@ Test(history_dbd, a_list_begins_before_the_journal)
     wait_state(user_a(), id, "COMPLETED");
     wait_forgotten(id);
     sandbox("stop", "agentd");
-    AUTO(run_free)
-    struct run rm = run_as(NULL, "sh", "-c", "rm -f $SLURM_AGENT_SANDBOX/state/agentd/journal.*");
+    cr_assert_eq(
+        run_status(run_as(NULL, "sh", "-c", "rm -f $SLURM_AGENT_SANDBOX/state/agentd/journal.*")),
+        0);
     sandbox("start", "agentd");
     cr_expect(wait_until(dbd_has, id, 20000));
     AUTO(free) char *after = submit(user_a(), "#!/bin/sh\ntrue\n", "--job-name=before");

@@ -452,6 +452,54 @@ Test(hostile, clients_that_never_read_do_not_slow_others)
     peer_close(&p);
 }
 
+/* One who has not even said who it is: each of its frames is refused, and it takes no refusal. */
+static void send_garbage(int fd, int frames)
+{
+    static const uint8_t frame[8 + 5] = {[7] = 5, [8] = 0x80, [12] = 'x'};
+    int small = 1024;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    cr_assert_eq(write(fd, sp_req, sizeof sp_req), 8);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    for (int i = 0; i < frames; i++) {
+        ssize_t ignored = send(fd, frame, sizeof frame, MSG_NOSIGNAL);
+        (void)ignored;
+    }
+}
+
+Test(hostile, a_stranger_that_never_reads_holds_nobody_up)
+{
+    struct peer p;
+    login(&p);
+    for (int round = 0; round < 3; round++) {
+        int fd = raw_connect();
+        send_garbage(fd, 20000);
+        /* Not a timing test: contexts that are all waiting for it would be free after 5 s. */
+        cr_expect_lt(slowest_ping(&p, 50), 2000);
+        close(fd);
+    }
+    peer_close(&p);
+}
+
+Test(hostile, strangers_from_one_address_are_few)
+{
+    struct peer p;
+    login(&p);
+    enum { MANY = 100 };
+    int fds[MANY], closed = 0;
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = raw_connect();
+        cr_assert_eq(write(fds[i], sp_req, sizeof sp_req), 8);
+    }
+    for (int i = 0; i < MANY; i++)
+        closed += closed_within(fds[i], i ? 100 : 1000);
+    cr_expect_geq(closed, MANY - 64, "64 at most may each hold half a frame: %d", closed);
+    cr_expect_lt(closed, MANY, "and some must be let in");
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    expect_alive(&p);
+    peer_close(&p);
+}
+
 enum { BIG_SCRIPT = 4 << 20, BIG_PEERS = 16 };
 
 /* Sends as many large submits as there may be, and one more; gives that one's answer. */

@@ -88,16 +88,6 @@ Test(lease, what_is_too_much_is_refused)
     leases_free(t);
 }
 
-Test(lease, a_renewal_keeps_the_count_of_workers)
-{
-    struct leases *t = make(-1);
-    grant(t, request(1001, 1), 100);
-    leases_find(t, 1001, 100)->workers = 3;
-    grant(t, request(1001, 2), 200);
-    cr_expect_eq(leases_find(t, 1001, 200)->workers, 3);
-    leases_free(t);
-}
-
 Test(lease, hellos_are_forgotten_in_the_order_they_came)
 {
     struct leases *t = make(-1);
@@ -120,17 +110,16 @@ Test(lease, one_user_cannot_use_up_the_hellos_of_all)
     leases_free(t);
 }
 
-Test(lease, a_full_table_takes_the_place_of_an_ended_lease_without_workers)
+Test(lease, a_full_table_takes_the_place_of_an_ended_lease)
 {
     struct leases *t = make(-1);
     for (uint32_t i = 0; i < LEASE_MAX; i++)
         cr_assert_eq(grant(t, request(1000 + i, i + 1), 100), ERR_NONE);
-    leases_find(t, 1000, 100)->workers = 1;
     struct lease_request late = request(1000 + LEASE_MAX, LEASE_MAX + 1);
     cr_expect_eq(grant(t, late, 200), ERR_BUSY);
     cr_expect_eq(grant(t, late, 1000), ERR_NONE, "what was refused did not count as taken");
-    cr_expect_not_null(leases_find(t, 1000, INT64_MIN), "its worker still runs");
-    cr_expect_null(leases_find(t, 1001, INT64_MIN));
+    cr_expect_null(leases_find(t, 1000, INT64_MIN));
+    cr_expect_not_null(leases_find(t, 1001, INT64_MIN));
     cr_expect_not_null(leases_find(t, 1000 + LEASE_MAX, 1000));
     leases_free(t);
 }

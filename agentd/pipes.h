@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pipes.h: connections, and what each of them and each user has the server keep
+ *
+ * nng tells of connections on its own threads, so all of this is under one lock.  Whoever connects
+ * costs memory before he has said who he is, and whoever does not read his replies goes on costing
+ * it: both are counted here.
+ */
+#ifndef AGENTD_PIPES_H
+#define AGENTD_PIPES_H
+
+#include "agentd/conf.h"
+#include "common/cleanup.h"
+
+enum { PIPES_ORIGIN = 64 };
+
+struct pipes;
+
+struct pipes *pipes_new(const struct agentd_conf *conf);
+void pipes_free(struct pipes *p); /* NULL is fine */
+
+/* A new connection; origin is who it is told to be, key what is counted together (an address, an
+ * IPv6 network, a local uid).  False: there are too many, close it. */
+bool pipes_add(struct pipes *p, uint32_t id, const char *origin, const char *key);
+void pipes_remove(struct pipes *p, uint32_t id);
+/* Its user is known: it may stay, and ask for more at once. */
+void pipes_welcome(struct pipes *p, uint32_t id);
+/* "gone" when it has. */
+void pipes_origin(struct pipes *p, uint32_t id, char origin[PIPES_ORIGIN], char key[PIPES_ORIGIN]);
+
+/* A frame came from it.  False: too many are unanswered, close it. */
+bool pipes_received(struct pipes *p, uint32_t id);
+/* Its answer goes to nng, for uid (-1: nobody's).  False: it does not read, close it. */
+bool pipes_sending(struct pipes *p, uint32_t id, int64_t uid, size_t bytes);
+/* The frame is dealt with: the answer has gone (bytes as above), or there was none (0). */
+void pipes_answered(struct pipes *p, uint32_t id, int64_t uid, size_t bytes);
+/* Bytes of answers that a user's connections, or all, have not taken. */
+size_t pipes_owed(struct pipes *p, int64_t uid);
+size_t pipes_owed_all(struct pipes *p);
+
+/* Those that should be closed: nobody's for too long, or without any use for long.  Fills at most
+ * max ids, gives how many. */
+size_t pipes_idle(struct pipes *p, uint32_t *ids, size_t max);
+
+#endif
