@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -27,6 +30,9 @@ enum {
     LISTEN_SEND_MS = 5000,    /* a client that does not read loses its connection */
     LISTEN_TURN = 256,        /* frames of one turn of the loop */
     LISTEN_TURN_MS = 5,       /* and no more once they took so long */
+    PROBE_EVERY_MS = 60000,
+    PROBE_PATIENCE_MS = 30000,
+    STOP_S = 3, /* then it ends by a signal */
 };
 
 /* A context: receives one request, waits for its answer, sends it, and over again. */
@@ -58,6 +64,11 @@ struct listen {
     size_t idle;                                 /* under the lock: contexts that receive */
     bool closing;                                /* under the lock */
     struct pipes *pipes;                         /* has its own */
+
+    int probe_fd;           /* -1: none is open */
+    int64_t probe_ms;       /* when the last probe began */
+    uint64_t probe_removed; /* connections that had gone by then */
+    bool stuck;
 
     struct listen_call **calls; /* all contexts; the loop's alone */
     size_t ncalls;
@@ -125,9 +136,50 @@ static void drop_idle(struct listen *l)
         nng_pipe_close((nng_pipe){.id = ids[i]});
 }
 
+/* Does nng still let go of connections?  Before 1.8 the one thread that does may wait for ever,
+ * when a client leaves in the middle of an answer (its issues 1543 and 1813): then no connection's
+ * memory, descriptor and place comes back.  A connection of our own, which we end, must be seen to
+ * go. */
+static int open_probe(const struct listen *l)
+{
+    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0}; /* of a REQ socket */
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    if (!str_copy(sa.sun_path, sizeof sa.sun_path, l->conf->listen_ipc))
+        return -1;
+    AUTO(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0 ||
+        send(fd, greeting, sizeof greeting, MSG_NOSIGNAL) != sizeof greeting)
+        return -1;
+    return TAKE_FD(fd);
+}
+
+static void probe(struct listen *l)
+{
+    int64_t now = clock_mono_ms();
+    if (l->probe_fd >= 0) { /* a tick later: nng has taken it in */
+        close(l->probe_fd);
+        l->probe_fd = -1;
+        return;
+    }
+    bool waiting = l->probe_ms && l->probe_removed == pipes_removed(l->pipes);
+    if (waiting && now - l->probe_ms > PROBE_PATIENCE_MS) {
+        log_err("nng does not let go of connections any more, a known fault of its versions before "
+                "1.8: starting anew");
+        l->stuck = true;
+        sd_event_exit(l->loop, EXIT_FAILURE);
+        return;
+    }
+    if (waiting || now - l->probe_ms < PROBE_EVERY_MS || !*l->conf->listen_ipc)
+        return;
+    l->probe_removed = pipes_removed(l->pipes);
+    l->probe_fd = open_probe(l);
+    l->probe_ms = l->probe_fd >= 0 ? now : 0; /* no room for one more: later */
+}
+
 static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
     drop_idle(arg);
+    probe(arg);
     sd_event_source_set_time(s, usec + 1000000);
     return 0;
 }
@@ -400,6 +452,7 @@ struct listen *listen_new(struct sd_event *loop, const struct agentd_conf *conf,
     l->arg = arg;
     l->arrived_tail = &l->arrived;
     pthread_mutex_init(&l->lock, NULL);
+    l->probe_fd = -1;
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->pipes = pipes_new(conf);
     l->calls = calloc(LISTEN_MAX_CALLS, sizeof(struct listen_call *));
@@ -429,6 +482,12 @@ void listen_free(struct listen *l)
     pthread_mutex_lock(&l->lock);
     l->closing = true;
     pthread_mutex_unlock(&l->lock);
+    if (l->probe_fd >= 0)
+        close(l->probe_fd);
+    /* It waits for the same thread. */
+    alarm(STOP_S);
+    if (l->stuck)
+        _exit(EXIT_FAILURE);
     if (l->sock.id)
         nng_close(l->sock);
     for (size_t i = 0; i < l->ncalls; i++) {
@@ -442,6 +501,7 @@ void listen_free(struct listen *l)
     sd_event_source_disable_unref(l->tick_source);
     if (l->wake_fd >= 0)
         close(l->wake_fd);
+    alarm(0);
     pthread_mutex_destroy(&l->lock);
     free(l->calls);
     pipes_free(l->pipes);

@@ -42,6 +42,7 @@ struct pipes {
     pthread_mutex_t lock;
     struct pipe_entry *v; /* open addressing */
     size_t n, strangers;
+    uint64_t removed;
     struct ower *owers[OWERS];
     size_t owed;
 };
@@ -137,6 +138,7 @@ void pipes_remove(struct pipes *p, uint32_t id)
 {
     pthread_mutex_lock(&p->lock);
     struct pipe_entry *e = find(p, id);
+    p->removed++;
     if (e) {
         size_t hole = (size_t)(e - p->v);
         p->n--;
@@ -265,6 +267,14 @@ size_t pipes_owed_all(struct pipes *p)
     size_t bytes = p->owed;
     pthread_mutex_unlock(&p->lock);
     return bytes;
+}
+
+uint64_t pipes_removed(struct pipes *p)
+{
+    pthread_mutex_lock(&p->lock);
+    uint64_t n = p->removed;
+    pthread_mutex_unlock(&p->lock);
+    return n;
 }
 
 /* ---- those without use ---- */

@@ -37,6 +37,9 @@ void pipes_answered(struct pipes *p, uint32_t id, int64_t uid, size_t bytes);
 size_t pipes_owed(struct pipes *p, int64_t uid);
 size_t pipes_owed_all(struct pipes *p);
 
+/* How many connections have gone so far. */
+uint64_t pipes_removed(struct pipes *p);
+
 /* Those that should be closed: nobody's for too long, or without any use for long.  Fills at most
  * max ids, gives how many. */
 size_t pipes_idle(struct pipes *p, uint32_t *ids, size_t max);

@@ -452,6 +452,56 @@ Test(hostile, clients_that_never_read_do_not_slow_others)
     peer_close(&p);
 }
 
+/* Asks for a large script and leaves in the middle of it. */
+static void leave_early(struct peer *p, const char *id, int rounds)
+{
+    struct script_request req = {.id = id};
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    msg_pack(&script_request_type, &req, out);
+    for (int i = 0; i < rounds; i++) {
+        uint64_t counter;
+        uint8_t head[12] = {0}, some[70000];
+        struct bytes frame = peer_seal(p, OP_job_script, wire_out_bytes(out), &counter);
+        int fd = raw_connect();
+        head[7] = (uint8_t)(frame.n + 4);
+        head[6] = (uint8_t)((frame.n + 4) >> 8);
+        head[8] = 0x80;
+        bool sent = write(fd, sp_req, sizeof sp_req) == 8 && write(fd, head, 12) == 12 &&
+                    write(fd, frame.p, frame.n) == (ssize_t)frame.n;
+        /* until the answer is under way */
+        bool came = sent && recv(fd, some, sizeof some, MSG_WAITALL) == (ssize_t)sizeof some;
+        close(fd);
+        free((void *)frame.p);
+        cr_assert(came, "round %d", i);
+    }
+}
+
+Test(hostile, clients_that_leave_in_the_middle_of_an_answer)
+{
+    AUTO(run_free)
+    struct run job = run_as(user_a(), "sh", "-c",
+                            "f=$(mktemp) && { echo '#!/bin/sh'; head -c 3000000 /dev/zero | tr "
+                            "'\\0' '#'; } >$f && slurm-agent submit --parsable --hold --chdir=/tmp "
+                            "$f; rm -f $f");
+    cr_assert_eq(job.status, 0, "%s", job.err);
+    job.out[strcspn(job.out, ";\n")] = '\0';
+    struct peer p;
+    login(&p);
+    leave_early(&p, job.out, 100);
+    /* A server that cannot let go of them has no room for the 65th stranger. */
+    for (int i = 0; i < 100; i++) {
+        int fd = raw_connect();
+        cr_assert_eq(write(fd, sp_req, sizeof sp_req), 8);
+        close(fd);
+    }
+    struct peer next;
+    login(&next);
+    expect_alive(&next);
+    peer_close(&next);
+    peer_close(&p);
+    run_status(run_as(NULL, "slurm-agent", "cancel", "--quiet", job.out));
+}
+
 /* One who has not even said who it is: each of its frames is refused, and it takes no refusal. */
 static void send_garbage(int fd, int frames)
 {
