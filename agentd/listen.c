@@ -30,9 +30,10 @@ enum {
     LISTEN_SEND_MS = 5000,    /* a client that does not read loses its connection */
     LISTEN_TURN = 256,        /* frames of one turn of the loop */
     LISTEN_TURN_MS = 5,       /* and no more once they took so long */
-    PROBE_EVERY_MS = 60000,
-    PROBE_PATIENCE_MS = 30000,
-    STOP_S = 3, /* then it ends by a signal */
+    PROBE_EVERY_MS = 2000,
+    PROBE_PATIENCE_MS = 5000,
+    STUCK_MS = 60000, /* for a moment when nobody waits for an answer */
+    STOP_S = 3,       /* then it ends by a signal */
 };
 
 /* A context: receives one request, waits for its answer, sends it, and over again. */
@@ -162,7 +163,8 @@ static void probe(struct listen *l)
         return;
     }
     bool waiting = l->probe_ms && l->probe_removed == pipes_removed(l->pipes);
-    if (waiting && now - l->probe_ms > PROBE_PATIENCE_MS) {
+    int64_t late = waiting ? now - l->probe_ms - PROBE_PATIENCE_MS : 0;
+    if (late > STUCK_MS || (late > 0 && (pipes_crowded(l->pipes) || !pipes_busy(l->pipes)))) {
         log_err("nng does not let go of connections any more, a known fault of its versions before "
                 "1.8: starting anew");
         l->stuck = true;

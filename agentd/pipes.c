@@ -277,6 +277,24 @@ uint64_t pipes_removed(struct pipes *p)
     return n;
 }
 
+bool pipes_busy(struct pipes *p)
+{
+    bool busy = false;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < SLOTS && !busy; i++)
+        busy = p->v[i].id && p->v[i].welcome && p->v[i].open;
+    pthread_mutex_unlock(&p->lock);
+    return busy;
+}
+
+bool pipes_crowded(struct pipes *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool crowded = p->strangers >= STRANGERS_OF_ONE / 2 || p->n >= (size_t)p->conf->max_pipes / 2;
+    pthread_mutex_unlock(&p->lock);
+    return crowded;
+}
+
 /* ---- those without use ---- */
 
 size_t pipes_idle(struct pipes *p, uint32_t *ids, size_t max)

@@ -39,6 +39,9 @@ size_t pipes_owed_all(struct pipes *p);
 
 /* How many connections have gone so far. */
 uint64_t pipes_removed(struct pipes *p);
+/* Does one wait for an answer?  And is there little room for more? */
+bool pipes_busy(struct pipes *p);
+bool pipes_crowded(struct pipes *p);
 
 /* Those that should be closed: nobody's for too long, or without any use for long.  Fills at most
  * max ids, gives how many. */

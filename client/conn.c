@@ -17,7 +17,11 @@
 #include "client/address.h"
 #include "common/clock.h"
 
-enum { RECV_MAX = WIRE_MAX_FRAME + (1 << 20) };
+enum {
+    RECV_MAX = WIRE_MAX_FRAME + (1 << 20),
+    RESTART_MS = 2000, /* a broker that starts anew listens again by then */
+    RESTART_PAUSE_MS = 100,
+};
 
 /* The process that nng's threads run in: in a forked child nng aborts the process. */
 static _Atomic pid_t nng_process;
@@ -27,6 +31,7 @@ struct conn {
     nng_socket sock;
     bool open;
     atomic_bool lost; /* set on one of nng's threads */
+    atomic_bool done; /* likewise: what was begun on the aio is over */
     int stop_fd;      /* borrowed, -1: none */
     int wake_fd;      /* what was waited for is there; written on other threads */
 };
@@ -78,13 +83,6 @@ void conn_free(struct conn *c)
     free(c);
 }
 
-static void on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
-{
-    (void)pipe;
-    (void)event;
-    atomic_store((atomic_bool *)arg, true);
-}
-
 /* ---- waiting, which another thread or a signal may end ---- */
 
 static void fd_set_on(int fd)
@@ -99,6 +97,15 @@ static void fd_clear(int fd)
     uint64_t count;
     ssize_t ignored = read(fd, &count, sizeof count);
     (void)ignored;
+}
+
+static void on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct conn *c = arg;
+    (void)pipe;
+    (void)event;
+    atomic_store(&c->lost, true);
+    fd_set_on(c->wake_fd);
 }
 
 enum wake { WOKEN, STOPPED, TIMED_OUT };
@@ -182,12 +189,14 @@ struct dialing {
     nng_dialer dialer;
     int rc;
     int wake_fd;
+    atomic_bool over;
 };
 
 static void *dial_main(void *arg)
 {
     struct dialing *d = arg;
     d->rc = nng_dialer_start(d->dialer, 0);
+    atomic_store(&d->over, true);
     fd_set_on(d->wake_fd);
     return NULL;
 }
@@ -205,6 +214,11 @@ static int dial(struct conn *c, int64_t deadline_ms)
     if (pthread_create(&thread, NULL, dial_main, &d) != 0)
         return NNG_ENOMEM;
     enum wake wake = wait_fds(c->wake_fd, c->stop_fd, deadline_ms);
+    while (wake == WOKEN && !atomic_load(&d.over)) { /* of a connection that has gone already */
+        fd_clear(c->wake_fd);
+        if (!atomic_load(&d.over))
+            wake = wait_fds(c->wake_fd, c->stop_fd, deadline_ms);
+    }
     if (wake != WOKEN) {
         nng_close(c->sock);
         c->open = false;
@@ -230,8 +244,25 @@ static int set_up(struct conn *c)
     if (!rc)
         rc = nng_socket_set_ms(c->sock, NNG_OPT_RECONNMAXT, INT_MAX);
     if (!rc)
-        rc = nng_pipe_notify(c->sock, NNG_PIPE_EV_REM_POST, on_pipe_gone, &c->lost);
+        rc = nng_pipe_notify(c->sock, NNG_PIPE_EV_REM_POST, on_pipe_gone, c);
     return rc;
+}
+
+/* Somebody may be starting it anew this moment. */
+static int dial_patiently(struct conn *c, int64_t deadline_ms)
+{
+    int64_t end = clock_mono_ms() + RESTART_MS;
+    for (;;) {
+        int rc = set_up(c);
+        if (!rc)
+            rc = dial(c, deadline_ms);
+        int64_t next = clock_mono_ms() + RESTART_PAUSE_MS;
+        if ((rc != NNG_ECONNREFUSED && rc != NNG_ENOENT) || next > end || next > deadline_ms)
+            return rc;
+        hang_up(c);
+        if (wait_fds(-1, c->stop_fd, next) == STOPPED)
+            return NNG_ECANCELED;
+    }
 }
 
 int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err)
@@ -248,10 +279,8 @@ int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err)
     /* Threads inherit the mask: the program's signals must not end up on nng's. */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    int rc = set_up(c);
-    if (rc)
-        err_set(err, ERR_INTERNAL, "nng cannot open a socket: %s", nng_strerror(rc));
-    else if ((rc = dial(c, deadline_ms)) == NNG_ECANCELED)
+    int rc = dial_patiently(c, deadline_ms);
+    if (rc == NNG_ECANCELED)
         interrupted(c->stop_fd, err);
     else if (rc)
         unreachable(c, rc, err);
@@ -271,17 +300,27 @@ static nng_duration time_left(int64_t deadline_ms)
 
 static void on_aio_done(void *arg)
 {
-    fd_set_on(*(const int *)arg);
+    struct conn *c = arg;
+    atomic_store(&c->done, true);
+    fd_set_on(c->wake_fd);
 }
 
-/* The result of what was begun on aio: NNG_ECANCELED when stopped, and it was not over by then. */
-static int finish(struct conn *c, nng_aio *aio)
+/* The result of what was begun on aio: NNG_ECANCELED when stopped, and it was not over by then.
+ * What is to be sent over a connection that is lost would wait for another one. */
+static int finish(struct conn *c, nng_aio *aio, bool sending)
 {
-    if (wait_fds(c->wake_fd, c->stop_fd, -1) == STOPPED)
+    bool gone = false;
+    while (!atomic_load(&c->done) && !(gone = sending && atomic_load(&c->lost))) {
+        if (wait_fds(c->wake_fd, c->stop_fd, -1) == STOPPED)
+            break;
+        fd_clear(c->wake_fd);
+    }
+    if (!atomic_load(&c->done))
         nng_aio_cancel(aio);
     nng_aio_wait(aio);
     fd_clear(c->wake_fd);
-    return nng_aio_result(aio);
+    int rc = nng_aio_result(aio);
+    return rc == NNG_ECANCELED && gone ? NNG_ECONNRESET : rc;
 }
 
 static int send_frame(struct conn *c, nng_ctx ctx, nng_aio *aio, struct bytes frame,
@@ -294,8 +333,9 @@ static int send_frame(struct conn *c, nng_ctx ctx, nng_aio *aio, struct bytes fr
     memcpy(nng_msg_body(msg), frame.p, frame.n);
     nng_aio_set_timeout(aio, time_left(deadline_ms));
     nng_aio_set_msg(aio, msg);
+    atomic_store(&c->done, false);
     nng_ctx_send(ctx, aio);
-    rc = finish(c, aio);
+    rc = finish(c, aio, true);
     if (rc)
         nng_msg_free(msg);
     return rc;
@@ -305,8 +345,9 @@ static int receive_frame(struct conn *c, nng_ctx ctx, nng_aio *aio, int64_t dead
                          struct bytes *ret)
 {
     nng_aio_set_timeout(aio, time_left(deadline_ms));
+    atomic_store(&c->done, false);
     nng_ctx_recv(ctx, aio);
-    int rc = finish(c, aio);
+    int rc = finish(c, aio, false);
     if (rc)
         return rc;
     nng_msg *msg = nng_aio_get_msg(aio);
@@ -347,7 +388,7 @@ int conn_exchange(struct conn *c, struct bytes frame, int64_t deadline_ms, struc
     int rc = nng_ctx_open(&ctx, c->sock);
     if (rc)
         return failed(c, rc, *ret_fate, err);
-    rc = nng_aio_alloc(&aio, on_aio_done, &c->wake_fd);
+    rc = nng_aio_alloc(&aio, on_aio_done, c);
     if (!rc)
         rc = send_frame(c, ctx, aio, frame, deadline_ms);
     if (!rc) {

@@ -67,7 +67,9 @@ static int64_t longer_pause(struct held *h, int64_t advice_ms)
 
 int held_again(struct held *h, struct err *err)
 {
-    if (!err_retry(err->code) || !handle_has_been_served(h->s))
+    /* BUSY is a server's word: there is one. */
+    bool met = handle_has_been_served(h->s) || err->code == ERR_BUSY;
+    if (!err_retry(err->code) || !met)
         return -1;
     handle_outage(h->s, err);
     int64_t ms = longer_pause(h, err->retry_after_ms);
