@@ -15,10 +15,11 @@
 
 enum {
     CHILDLOG_LINE = 400,
-    CHILDLOG_LINES = 20, /* in each window */
+    CHILDLOG_LINES = 20, /* shown in each window */
     CHILDLOG_WINDOW_MS = 10000,
-    /* Read, shown or not, in a second: past it the pipe fills up, and who writes without end waits.
-     */
+    /* Read in a second, shown or not, empty lines too.  Past it the pipe fills up, and who writes
+     * without end waits.  Lines past CHILDLOG_LINES are read all the same: a worker that has much
+     * to say once must not wait for it in the middle of a call. */
     CHILDLOG_BYTES = 64 << 10,
     CHILDLOG_PAUSE_MS = 1000,
 };
@@ -32,18 +33,29 @@ struct childlog {
     char line[CHILDLOG_LINE];
     size_t n;
     int64_t window_ms;
-    unsigned lines, dropped;
+    unsigned lines, dropped, waited;
 };
+
+static void say_dropped(struct childlog *l)
+{
+    if (l->dropped)
+        log_notice("%s: %u more lines not shown", l->who, l->dropped);
+    if (l->waited)
+        log_notice("%s: writes more than %d bytes a second to its stderr, and had to wait", l->who,
+                   CHILDLOG_BYTES);
+    l->lines = l->dropped = l->waited = 0;
+}
+
+static void begin_window(struct childlog *l, int64_t now)
+{
+    if (now - l->window_ms <= CHILDLOG_WINDOW_MS)
+        return;
+    say_dropped(l);
+    l->window_ms = now;
+}
 
 static void end_line(struct childlog *l)
 {
-    int64_t now = clock_mono_ms();
-    if (now - l->window_ms > CHILDLOG_WINDOW_MS) {
-        if (l->dropped)
-            log_notice("%s: %u more lines not shown", l->who, l->dropped);
-        l->window_ms = now;
-        l->lines = l->dropped = 0;
-    }
     if (l->n && l->lines++ < CHILDLOG_LINES)
         log_notice("%s: %.*s", l->who, (int)l->n, l->line);
     else if (l->n)
@@ -51,12 +63,27 @@ static void end_line(struct childlog *l)
     l->n = 0;
 }
 
+static void add_bytes(struct childlog *l, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == '\n') {
+            end_line(l);
+            continue;
+        }
+        l->line[l->n++] = p[i] ? p[i] : '?';
+        if (l->n == sizeof l->line)
+            end_line(l);
+    }
+}
+
 /* False at the end of the pipe. */
 static bool take(struct childlog *l)
 {
     char buf[4096];
-    if (clock_mono_ms() - l->filled_ms >= CHILDLOG_PAUSE_MS) {
-        l->filled_ms = clock_mono_ms();
+    int64_t now = clock_mono_ms();
+    begin_window(l, now);
+    if (now - l->filled_ms >= CHILDLOG_PAUSE_MS) {
+        l->filled_ms = now;
         l->left = CHILDLOG_BYTES;
     }
     while (l->left) {
@@ -66,15 +93,7 @@ static bool take(struct childlog *l)
         if (n == 0)
             return false;
         l->left -= (size_t)n;
-        for (ssize_t i = 0; i < n; i++) {
-            if (buf[i] == '\n') {
-                end_line(l);
-                continue;
-            }
-            l->line[l->n++] = buf[i] ? buf[i] : '?';
-            if (l->n == sizeof l->line)
-                end_line(l);
-        }
+        add_bytes(l, buf, (size_t)n);
     }
     return true;
 }
@@ -87,6 +106,7 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
     if (!take(l)) {
         sd_event_source_set_enabled(s, SD_EVENT_OFF);
     } else if (!l->left) {
+        l->waited++;
         sd_event_source_set_enabled(s, SD_EVENT_OFF);
         sd_event_source_set_time(l->pause, (uint64_t)(l->filled_ms + CHILDLOG_PAUSE_MS) * 1000);
         sd_event_source_set_enabled(l->pause, SD_EVENT_ONESHOT);
@@ -130,6 +150,7 @@ void childlog_free(struct childlog *l)
         return;
     take(l);
     end_line(l);
+    say_dropped(l);
     sd_event_source_disable_unref(l->source);
     sd_event_source_disable_unref(l->pause);
     close(l->fd);
