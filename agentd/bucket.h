@@ -30,6 +30,12 @@ static inline bool bucket_has(struct bucket *b, int64_t rate, int64_t now_ms)
     return b->tokens_m >= 1000;
 }
 
+/* As if nothing had been taken for a second. */
+static inline bool bucket_is_full(struct bucket *b, int64_t rate, int64_t now_ms)
+{
+    return bucket_has(b, rate, now_ms) && b->tokens_m >= rate * 1000;
+}
+
 /* False, and nothing taken, when there is none. */
 static inline bool bucket_take(struct bucket *b, int64_t rate, int64_t now_ms)
 {

@@ -8,7 +8,11 @@
 
 /* Buckets are found by hash; two addresses that fall on one entry within the same second share or
  * displace each other, which at worst lets one of them have another second's burst. */
-enum { LIMIT_ENTRIES = 4096, LIMIT_KEY = 64 };
+enum {
+    LIMIT_ENTRIES = 4096,
+    LIMIT_KEY = 64,
+    LIMIT_RESERVE = 4, /* the last of so many parts of the whole is for those that were quiet */
+};
 
 struct keyed {
     char key[LIMIT_KEY];
@@ -51,10 +55,18 @@ static struct bucket *find(struct limit *l, const char *key)
     return &k->bucket;
 }
 
+/* A few keys may use up the rest, and those that have been quiet still get in. */
+static bool may_take(struct limit *l, struct bucket *b, int64_t now_ms)
+{
+    return bucket_has(&l->all, l->rate, now_ms) &&
+           (l->all.tokens_m >= l->rate * 1000 / LIMIT_RESERVE ||
+            bucket_is_full(b, l->rate_per_key, now_ms));
+}
+
 bool limit_take(struct limit *l, const char *key, int64_t now_ms)
 {
     struct bucket *b = find(l, key);
-    if (!bucket_has(&l->all, l->rate, now_ms) || !bucket_take(b, l->rate_per_key, now_ms))
+    if (!may_take(l, b, now_ms) || !bucket_take(b, l->rate_per_key, now_ms))
         return false;
     return bucket_take(&l->all, l->rate, now_ms);
 }

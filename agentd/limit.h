@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 struct limit;
-/* rate tokens a second, in all and for each key; a burst of one second's worth. */
+/* rate tokens a second, in all and for each key; a burst of one second's worth.  The last quarter
+ * of the whole is for keys that have taken nothing for a second. */
 struct limit *limit_new(int64_t rate, int64_t rate_per_key);
 void limit_free(struct limit *l);
 /* Takes a token of both buckets, or of none. */
