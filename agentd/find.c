@@ -27,6 +27,7 @@ struct find {
     bool failed; /* no memory for one of them */
     struct watch_status watch;
     bool down; /* slurmctld has not said anything about these jobs */
+    bool anew; /* it has been asked for what the table lacked */
     const char *source;
     char note[500];
 };
@@ -251,6 +252,42 @@ static int make_question(const struct find *f, const bool *missing, struct arena
     return 0;
 }
 
+static void ask_table(struct find *f);
+
+/* The load that was asked for has come, or does not come in time. */
+static void look_again(void *arg)
+{
+    struct find *f = arg;
+    for (size_t i = 0; i < f->n; i++)
+        jobrec_unref(f->recs[i]);
+    f->n = 0;
+    watch_status(f->call->a->watch, &f->watch);
+    ask_table(f);
+}
+
+/* A job may be younger than the table: nobody is told that there is none before slurmctld has been
+ * asked for it.  True when it is, and look_again() goes on. */
+static bool ask_anew(struct find *f, const bool *missing)
+{
+    enum { ONE_BY_ONE = 20 };
+    struct watch *w = f->call->a->watch;
+    struct watch_mark mark = {0};
+    size_t n = 0;
+    if (f->anew || f->down || f->watch.stale || f->watch.private_jobs)
+        return false;
+    for (size_t i = 0; i < f->n_ids; i++)
+        n += missing[i];
+    for (size_t i = 0; n <= ONE_BY_ONE && i < f->n_ids; i++)
+        if (missing[i])
+            watch_load(w, f->parsed[i].id, &mark);
+    if (n > ONE_BY_ONE)
+        watch_load(w, 0, &mark);
+    f->anew = true;
+    if (n)
+        watch_when(w, &mark, look_again, f);
+    return n > 0;
+}
+
 static void ask_accounting(struct find *f)
 {
     const struct call *c = f->call;
@@ -259,13 +296,15 @@ static void ask_accounting(struct find *f)
     struct acct_request req;
     struct bytes body = {0};
     struct err err = {0};
-    if (!f->watch.accounting || !c->a->workers) {
-        finish(f);
-        return;
-    }
     if (f->failed || !missing || find_missing(f, missing) < 0 ||
         make_question(f, missing, &arena, &req) < 0) {
         no_memory(f);
+        return;
+    }
+    if (ask_anew(f, missing))
+        return;
+    if (!f->watch.accounting || !c->a->workers) {
+        finish(f);
         return;
     }
     if (req.ids.n)

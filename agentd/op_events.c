@@ -210,7 +210,8 @@ static void look(struct follow *f)
     }
     if (f->at.mode == CURSOR_EVENTS)
         f->at.seq = events_each(live_events(a->live), f->at.seq, take_event, f);
-    if (f->n || f->at.mode != CURSOR_EVENTS)
+    /* That the cursor was too old is told at once, be there nothing else to tell. */
+    if (f->n || f->reset || f->at.mode != CURSOR_EVENTS)
         reply(f);
     else
         hold(f, false);

@@ -6,8 +6,13 @@
 #include "common/jobstate.h"
 #include "common/str.h"
 
+/* No signal of the system's: slurmstepd says so that it could not set up the job's files. */
+enum { SIGNAL_OF_FILES = 53 };
+
 static const char *how_it_failed(const struct job *j, struct arena *arena)
 {
+    if (j->exit_signal == SIGNAL_OF_FILES && !j->exit_code)
+        return "its input, output or error file could not be opened";
     const char *name = sigabbrev_np((int)j->exit_signal);
     if (j->exit_signal && name)
         return arena_printf(arena, "killed by signal %d (SIG%s)", (int)j->exit_signal, name);

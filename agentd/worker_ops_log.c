@@ -162,7 +162,8 @@ static int choose_offset(const struct file *f, const struct log_request *in, str
 {
     if (in->tail)
         return find_tail(f, in->tail, &out->offset, err);
-    int same = in->offset > f->size ? 0 : in->file ? same_file(f, in->file, err) : 1;
+    /* Without `file` nobody says that the file had been longer: there is just nothing there yet. */
+    int same = !in->file ? 1 : in->offset > f->size ? 0 : same_file(f, in->file, err);
     if (same < 0)
         return -1;
     out->restarted = !same;

@@ -57,7 +57,8 @@ int cli_job_status(const struct sagent_job *job)
     /* REVOKED: it runs on another cluster, and how it ends is not known here. */
     if (is_phase(job, "UNKNOWN") || is_phase(job, "REVOKED"))
         return CLI_MISSING;
-    if (job->exit_signal)
+    /* slurmstepd's word for files that could not be opened: no signal */
+    if (job->exit_signal && job->exit_signal != 53)
         return 128 + (int)(job->exit_signal & 0x7f);
     if (job->exit_code)
         return (int)(job->exit_code & 0xff);

@@ -18,7 +18,7 @@ CLEANUP_FN(struct cli_table, cli_table_free)
 
 int64_t cli_run_time(const struct sagent_job *job, int64_t as_of)
 {
-    if (!job->start_time || str_eq(job->state, "PENDING"))
+    if (!job->start_time || str_eq(job->state, "PENDING") || str_eq(job->phase, "UNKNOWN"))
         return 0;
     if (str_eq(job->state, "RUNNING"))
         return as_of - job->start_time;
@@ -55,7 +55,8 @@ static void print_table(const struct sagent_jobs *jobs)
         const struct sagent_job *job = sagent_jobs_at(jobs, i);
         AUTO(free) char *place = where(job);
         cli_table_add(t, job->id);
-        cli_table_add(t, job->state);
+        /* of a job that has gone unseen the state is only the last that was seen */
+        cli_table_add(t, str_eq(job->phase, "UNKNOWN") ? job->phase : job->state);
         cli_table_add(t, job->name);
         cli_table_add(t, job->user);
         cli_table_add(t, job->partition);

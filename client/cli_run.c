@@ -281,8 +281,8 @@ static int print_help(void)
     cli_request_help(
         "run", own, ARRAY_LEN(own),
         "The job's stdout comes to stdout, its stderr to stderr, and its exit code is the exit\n"
-        "status: 128 + the signal that ended it; 1 when it did not succeed and has no exit code\n"
-        "(cancelled, out of time, node failed); 3 when nobody knows how it ended.  What is said\n"
+        "status: 128 + the signal that ended it (a cancel or the time limit, too); 1 when it did\n"
+        "not succeed and has neither (never ran, node failed); 3 when nobody knows how it ended.  What is said\n"
         "about the job goes to stderr, with \"slurm-agent: \" in front.\n"
         "Ctrl-C and SIGTERM cancel the job, a second one leaves it alone.  A connection that is\n"
         "lost, a restart of slurm-agentd or of slurmctld is waited over.\n\n");

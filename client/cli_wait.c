@@ -141,8 +141,8 @@ int cmd_wait(struct cli *cli, int argc, char **argv)
     };
     static const char more[] =
         "Exits as the job did: with its exit code, or 128 + the signal that ended it; with the\n"
-        "highest of several jobs' or an array's.  1: it did not succeed and has no exit code\n"
-        "(cancelled, out of time, node failed).  3: nobody knows the job, or how it ended.  11: "
+        "highest of several jobs' or an array's; a cancel or the time limit is a signal, too.\n"
+        "1: it did not succeed and has neither (never ran, node failed).  3: nobody knows the job, or how it ended.  11: "
         "the\ntime is up.  Other errors as `slurm-agent help errors` lists them; each of them says "
         "why on\nstderr, where a job's own exit code says nothing.\n"
         "--until=start: 0 when all have started.  --until=change: 0 when something has changed.\n";

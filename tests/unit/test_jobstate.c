@@ -90,6 +90,8 @@ Test(jobstate, how_a_job_ended_in_words)
                      "failed: JobLaunchFailure");
     cr_expect_str_eq(outcome((struct job){.state = "CANCELLED", .cancelled_by = "bob"}),
                      "cancelled by bob");
+    cr_expect_str_eq(outcome((struct job){.state = "FAILED", .exit_signal = 53}),
+                     "its input, output or error file could not be opened");
     cr_expect_str_eq(outcome((struct job){.state = "CANCELLED"}), "cancelled");
     cr_expect_str_eq(outcome((struct job){.state = "TIMEOUT", .exit_signal = 15}),
                      "it ran into its time limit");
