@@ -13,10 +13,12 @@ FUZZ_S  ?= 60
 SOAK_ROUNDS ?= 2000
 SANDBOX ?= build/sandbox
 VERSION := 0.1.0
+SOVERSION := 1.0.0
 
 PREFIX     ?= /usr
 LIBEXECDIR ?= $(PREFIX)/libexec/slurm-agent
 SYSCONFDIR ?= /etc
+LIBDIR     ?= $(PREFIX)/lib
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 DEFS := -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
@@ -30,12 +32,12 @@ MSGPACK = $(shell pkg-config --libs msgpack 2>/dev/null || pkg-config --libs msg
 COMMON_SRC  := $(wildcard common/*.c)
 CLI_SRC     := $(wildcard client/cli_*.c)
 CLIENT_SRC  := $(filter-out $(CLI_SRC),$(wildcard client/*.c))
-MONITOR_SRC := agentd/monitor.c agentd/processes.c agentd/spawn.c agentd/lease.c agentd/conf.c
-AUTH_SRC    := agentd/auth.c agentd/conf.c
+MONITOR_SRC := agentd/monitor.c agentd/settings.c agentd/programs.c agentd/command.c agentd/processes.c agentd/spawn.c agentd/lease.c agentd/check.c agentd/arguments.c agentd/conf.c
+AUTH_SRC    := agentd/auth.c agentd/auth_check.c agentd/check_say.c agentd/conf.c
 WORKER_SRC  := $(wildcard agentd/worker_main.c agentd/worker_ops*.c agentd/watcher.c agentd/watch_diff.c agentd/cluster_slurm*.c \
-               agentd/sbatch*.c) agentd/chan_io.c agentd/jobid.c agentd/jobrec.c agentd/outcome.c agentd/logname.c agentd/conf.c
-BROKER_SRC  := $(filter-out agentd/monitor.c agentd/processes.c agentd/spawn.c agentd/lease.c agentd/auth.c agentd/hint_main.c agentd/worker_main.c agentd/worker_ops%.c agentd/watcher.c agentd/watch_diff.c \
-               agentd/cluster_slurm%.c agentd/sbatch%.c agentd/chan_io.c agentd/outcome.c agentd/logname.c,$(wildcard agentd/*.c))
+               agentd/sbatch*.c) agentd/worker_check.c agentd/check_say.c agentd/chan_io.c agentd/jobid.c agentd/jobrec.c agentd/outcome.c agentd/logname.c agentd/conf.c
+BROKER_SRC  := $(filter-out agentd/monitor.c agentd/settings.c agentd/programs.c agentd/command.c agentd/processes.c agentd/spawn.c agentd/lease.c agentd/check.c agentd/arguments.c agentd/auth.c agentd/auth_check.c agentd/hint_main.c agentd/worker_main.c agentd/worker_check.c agentd/worker_ops%.c agentd/watcher.c agentd/watch_diff.c \
+               agentd/cluster_slurm%.c agentd/sbatch%.c agentd/chan_io.c agentd/logname.c,$(wildcard agentd/*.c))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -68,11 +70,15 @@ define program
 $(1): $(call obj,$(2)) $(COMMON)
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL_LDFLAGS) -o $$@ $(call obj,$(2)) $(COMMON) $(3)
+	@chmod $(if $(4),$(4),755) $$@
 endef
+# What its user must not trace cannot be read by them: then it is undumpable from the exec on, and not
+# only when it has said so itself.  Sanitizers read and trace the program they are in.
+UNREADABLE := $(if $(SAN),755,711)
 $(eval $(call program,$(B)/bin/slurm-agentd,$(MONITOR_SRC),-linih))
 $(eval $(call program,$(B)/libexec/agent-auth,$(AUTH_SRC),-linih -lmunge -lsodium))
-$(eval $(call program,$(B)/libexec/agent-broker,$(BROKER_SRC),-lnng -lsystemd -lsodium -linih -lsqlite3 $$(MSGPACK) -lpthread))
-$(eval $(call program,$(B)/libexec/agent-worker,$(WORKER_SRC),-lslurm -linih $$(MSGPACK)))
+$(eval $(call program,$(B)/libexec/agent-broker,$(BROKER_SRC),-lnng -lsystemd -lsodium -linih -lsqlite3 $$(MSGPACK) -lpthread,$(UNREADABLE)))
+$(eval $(call program,$(B)/libexec/agent-worker,$(WORKER_SRC),-lslurm -linih $$(MSGPACK),$(UNREADABLE)))
 $(eval $(call program,$(B)/libexec/slurm-agent-hint,agentd/hint_main.c,))
 $(eval $(call program,$(B)/bin/slurm-agent,$(CLI_SRC) $(CLIENT_SRC),-lnng -lmunge -lsodium -linih -ljansson $$(MSGPACK) -lpthread))
 
@@ -89,9 +95,14 @@ $(B)/lib/libslurmagent.so.1: $(call obj,$(CLIENT_SRC)) $(COMMON) client/slurmage
 # ---- tests ----------------------------------------------------------------------------------------
 TEST_LIBS := -lcriterion -lnng -lsystemd -lsodium -lsqlite3 -lmunge -linih -lslurm -ljansson $(MSGPACK) -lpthread
 UNIT_SRC := $(wildcard tests/unit/*.c tests/kit/*.c tests/fake/*.c)
-UNIT_OBJ := $(filter-out agentd/main.c agentd/worker_main.c,$(BROKER_SRC) $(WORKER_SRC)) agentd/lease.c
+UNIT_OBJ := $(filter-out agentd/main.c agentd/worker_main.c,$(BROKER_SRC) $(WORKER_SRC)) agentd/lease.c agentd/processes.c
 E2E_SRC  := $(wildcard tests/e2e/*.c tests/kit/*.c)
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+# As a program of somebody else's: its include is <slurmagent.h>.
+$(B)/tests/submit_and_wait: client/example/submit_and_wait.c client/slurmagent.h $(B)/lib/libslurmagent.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(WARN) $(OPT) $(DEBUG) $(SAN) -Iclient $(ALL_LDFLAGS) -o $@ $< $(B)/lib/libslurmagent.a -lnng -lmunge -lsodium -linih $(MSGPACK) -lpthread
 
 $(B)/tests/unit: $(call obj,$(sort $(UNIT_SRC) $(UNIT_OBJ) $(CLIENT_SRC) $(filter-out client/cli_main.c,$(CLI_SRC)))) $(COMMON)
 	@mkdir -p $(@D)
@@ -118,7 +129,7 @@ $(B)/tests/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(FUZZ_OBJ) $
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
 .PHONY: tests-built
-tests-built: all $(HELPERS) $(B)/tests/unit $(B)/tests/e2e $(FUZZERS:%=$(B)/tests/%)
+tests-built: all $(HELPERS) $(B)/tests/unit $(B)/tests/e2e $(B)/tests/submit_and_wait $(FUZZERS:%=$(B)/tests/%)
 
 .PHONY: test
 test: deps  ## everything: build, unit, fuzz corpus, end to end on a real Slurm
@@ -134,7 +145,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-om
 .PHONY: check-asan
 check-asan: deps  ## unit and most end to end tests under ASan and UBSan
 	@$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN="$(SANITIZE)" tests-built
-	@B=build/asan E2E_ONLY="users truth history private hint single" bash tests/run.sh unit fuzz e2e
+	@B=build/asan E2E_ONLY="users history private requests single" bash tests/run.sh unit fuzz e2e
 
 .PHONY: check-clang
 check-clang: deps  ## everything compiles with clang too
@@ -144,7 +155,12 @@ check-clang: deps  ## everything compiles with clang too
 check-layers:  ## who may include what
 	@bash tests/check-layers.sh
 
-C_FILES := $(wildcard agentd/*.[ch] client/*.[ch] common/*.[ch] tests/*/*.[ch])
+.PHONY: check-man
+check-man: deps  ## manual pages are well formed and leave nothing out
+	@$(MAKE) --no-print-directory all man
+	@B=$(B) bash tests/check-man.sh
+
+C_FILES := $(wildcard agentd/*.[ch] client/*.[ch] client/example/*.c common/*.[ch] tests/*/*.[ch])
 .PHONY: format format-check
 format:  ## lay the source out with clang-format
 	clang-format -i $(C_FILES)
@@ -169,9 +185,10 @@ sandbox-down:  ## ends it
 	@bash tests/sandbox/sandbox.sh down $(SANDBOX)
 
 .PHONY: bench bench-log bench-follow soak
-bench: deps  ## submit and get beside the same libslurm calls in process
-	@$(MAKE) --no-print-directory all $(B)/tests/bench_spine
+bench: deps  ## submit and get beside the same libslurm calls in process; what the journal costs
+	@$(MAKE) --no-print-directory all $(B)/tests/bench_spine $(B)/tests/bench_journal
 	@B=$(B) bash tests/bench/run.sh bench
+	@B=$(B) bash tests/bench/run.sh journal
 bench-log: deps  ## a log of 1 GiB through the agent beside read() of the same file
 	@$(MAKE) --no-print-directory all $(B)/tests/bench_log
 	@B=$(B) bash tests/bench/run.sh log
@@ -182,37 +199,105 @@ soak: deps  ## 2,000 rounds of submit, get and cancel: memory and descriptors st
 	@$(MAKE) --no-print-directory all $(B)/tests/bench_spine
 	@B=$(B) SOAK_ROUNDS=$(SOAK_ROUNDS) bash tests/bench/run.sh soak
 
-$(B)/tests/bench_spine: $(call obj,tests/bench/bench_spine.c $(sort $(filter-out agentd/worker_main.c,$(WORKER_SRC)))) \
+$(B)/tests/bench_spine: $(call obj,tests/bench/bench_spine.c tests/bench/bench.c $(sort $(filter-out agentd/worker_main.c,$(WORKER_SRC)))) \
                         $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
-$(B)/tests/bench_log: $(call obj,tests/bench/bench_log.c) $(B)/lib/libslurmagent.a
+$(B)/tests/bench_journal: $(call obj,tests/bench/bench_journal.c tests/bench/bench.c) $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
-$(B)/tests/bench_follow: $(call obj,tests/bench/bench_follow.c tests/kit/peer.c) $(B)/lib/libslurmagent.a
+$(B)/tests/bench_log: $(call obj,tests/bench/bench_log.c tests/bench/bench.c) $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
-$(B)/tests/bench_table: $(call obj,tests/bench/bench_table.c tests/kit/peer.c agentd/table.c agentd/jobrec.c agentd/jobid.c) \
+$(B)/tests/bench_follow: $(call obj,tests/bench/bench_follow.c tests/bench/bench.c tests/kit/peer.c) $(B)/lib/libslurmagent.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(B)/tests/bench_table: $(call obj,tests/bench/bench_table.c tests/bench/bench.c tests/kit/peer.c agentd/table.c agentd/jobrec.c agentd/jobid.c) \
                         $(B)/lib/libslurmagent.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+# ---- faults ---------------------------------------------------------------------------------------
+$(B)/tests/fault: $(call obj,$(wildcard tests/fault/*.c)) $(B)/lib/libslurmagent.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+.PHONY: test-faults
+test-faults: deps  ## exactly one job per request while everything is killed (FAULT_S=3600 SEED=n)
+	@$(MAKE) --no-print-directory B=build/fault CFLAGS="$(CFLAGS) -DFAILPOINTS" all build/fault/tests/fault
+	@B=build/fault bash tests/fault/run.sh
+
+# ---- manual pages ---------------------------------------------------------------------------------
+# From docs/man/*.in; settings, errors, commands and the library from where they are defined.
+MAN_DATE := $(shell date -u -d "@$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)}" +%F)
+MAN      := $(patsubst docs/man/%.in,$(B)/man/%,$(wildcard docs/man/*.in))
+$(B)/man/%: docs/man/%.in docs/man/page.awk agentd/conf.def client/conf.def common/errors.def client/cli_commands.def client/slurmagent.h $(B)/bin/slurm-agent
+	@mkdir -p $(@D)
+	awk -v version=$(VERSION) -v date=$(MAN_DATE) -v libexecdir=$(LIBEXECDIR) -v cli=$(B)/bin/slurm-agent -f docs/man/page.awk $< > $@.new
+	@mv $@.new $@
+
+.PHONY: man
+man: $(MAN)  ## manual pages, in build/man
+
+MANDIR ?= $(PREFIX)/share/man
+.PHONY: install-man
+install-man: man
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
+	for page in $(MAN); do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit 1; done
+	for name in $$(grep -oE '^[a-z].*\bsagent_[a-z_]+\(' client/slurmagent.h | grep -oE 'sagent_[a-z_]+'); do \
+	  echo '.so man3/libslurmagent.3' > "$(DESTDIR)$(MANDIR)/man3/$$name.3" || exit 1; done
+
+.PHONY: install-completion
+install-completion:
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
+	install -m 644 client/completion/slurm-agent.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/slurm-agent
+	install -m 644 client/completion/_slurm-agent $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_slurm-agent
 
 .PHONY: install
-install: all  ## into DESTDIR
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) \
-	  $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
+install: all install-man install-completion  ## into DESTDIR
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(LIBEXECDIR) $(PREFIX)/include \
+	  $(LIBDIR)/pkgconfig $(SYSCONFDIR)/slurm-agent)
 	install $(B)/bin/slurm-agentd $(DESTDIR)$(PREFIX)/sbin/
 	install $(B)/bin/slurm-agent $(DESTDIR)$(PREFIX)/bin/
-	install $(B)/libexec/agent-broker $(B)/libexec/agent-auth $(B)/libexec/agent-worker $(B)/libexec/slurm-agent-hint $(DESTDIR)$(LIBEXECDIR)/
+	install $(B)/libexec/agent-auth $(B)/libexec/slurm-agent-hint $(DESTDIR)$(LIBEXECDIR)/
+	install -m $(UNREADABLE) $(B)/libexec/agent-broker $(B)/libexec/agent-worker $(DESTDIR)$(LIBEXECDIR)/
 	install -m 644 client/slurmagent.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 $(B)/lib/libslurmagent.a $(B)/lib/libslurmagent.so.1 $(DESTDIR)$(PREFIX)/lib/
-	ln -sf libslurmagent.so.1 $(DESTDIR)$(PREFIX)/lib/libslurmagent.so
+	install -m 644 $(B)/lib/libslurmagent.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 $(B)/lib/libslurmagent.so.1 $(DESTDIR)$(LIBDIR)/libslurmagent.so.$(SOVERSION)
+	ln -sf libslurmagent.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libslurmagent.so.1
+	ln -sf libslurmagent.so.1 $(DESTDIR)$(LIBDIR)/libslurmagent.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@MSGPACK@|$(MSGPACK)|' \
+	  client/slurmagent.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/slurmagent.pc
+	[ -e $(DESTDIR)$(SYSCONFDIR)/slurm-agent/agentd.conf ] || \
+	  install -m 644 systemd/agentd.conf $(DESTDIR)$(SYSCONFDIR)/slurm-agent/
+	[ -e $(DESTDIR)$(SYSCONFDIR)/slurm-agent/client.conf ] || \
+	  install -m 644 client/client.conf $(DESTDIR)$(SYSCONFDIR)/slurm-agent/
+
+# ---- packages -------------------------------------------------------------------------------------
+.PHONY: deb
+deb:  ## Debian packages of what is committed, into build/deb
+	@bash packaging/deb.sh build/deb
+
+.PHONY: test-system
+test-system: deb  ## those packages on three booted hosts (root; containers by systemd-nspawn)
+	@bash tests/system/run.sh build/deb
+
+.PHONY: test-suites
+test-suites:  ## packages, unit and end to end tests on Debian 12, 13 and sid (root; SUITES=, E2E_ONLY=)
+	@bash tests/system/suites.sh $(SUITES)
+
+.PHONY: deb-reproducible
+deb-reproducible:  ## the packages twice, in two directories: the same bytes?
+	@bash packaging/deb.sh build/deb
+	@bash packaging/deb.sh build/deb-again
+	@cd build/deb && for f in *.deb; do cmp $$f ../deb-again/$$f || exit 1; done && echo "the same bytes: $$(ls *.deb | wc -l) packages"
 
 .PHONY: clean
 clean:  ## remove what was built (a running sandbox stays: make sandbox-down)
-	rm -rf --one-file-system build/obj build/bin build/libexec build/lib build/tests build/asan build/clang build/fuzz
+	rm -rf --one-file-system build/obj build/bin build/libexec build/lib build/tests build/asan build/clang build/fuzz build/fault
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -89,6 +89,19 @@ static bool contains(const struct network *net, const struct network *a)
     return rest == 0 || ((net->bytes[whole] ^ a->bytes[whole]) & (0xff << (8 - rest)) & 0xff) == 0;
 }
 
+void addr_key(const char *address, char *out, size_t size)
+{
+    struct network a;
+    char text[INET6_ADDRSTRLEN];
+    str_copy(out, size, address);
+    if (!parse_address(address, &a))
+        return;
+    if (a.family == AF_INET6)
+        memset(a.bytes + 8, 0, 8);
+    if (inet_ntop(a.family, a.bytes, text, sizeof text))
+        str_copy(out, size, text);
+}
+
 bool addr_in_list(const char *list, const char *address)
 {
     char word[ADDR_WORD];

@@ -16,7 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#include "agentd/conf.h"
+#include "agentd/check.h"
 #include "agentd/monitor_proto.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -271,14 +271,17 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
+        {"settings-on-stdin", no_argument, NULL, 'i'},
         {"single-user", no_argument, NULL, 's'},
+        {"check", no_argument, NULL, 'k'},
         {NULL, 0, NULL, 0},
     };
     struct auth a = {0};
     struct arena arena = {0};
     struct err err = {0};
     const char *path = NULL;
-    int c;
+    bool check = false;
+    int c, status = EXIT_SUCCESS;
     prctl(PR_SET_NAME, "agent-auth"); /* older kernels name it after a descriptor, see spawn.c */
     log_setup("agent-auth", LOG_LEVEL_INFO);
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -286,6 +289,10 @@ int main(int argc, char **argv)
             return 2;
         if (c == 'c')
             path = optarg;
+        else if (c == 'i')
+            path = AGENTD_CONF_STDIN;
+        else if (c == 'k')
+            check = true;
         else
             a.single_user = true;
     }
@@ -296,7 +303,10 @@ int main(int argc, char **argv)
         return 2;
     }
     log_setup("agent-auth", agentd_conf_log_level(&a.conf));
-    int status = serve(&a);
+    if (check)
+        auth_check(&a.conf);
+    else
+        status = serve(&a);
     free(a.nss_buffer);
     arena_done(&arena);
     return status;

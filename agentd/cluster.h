@@ -22,24 +22,40 @@ void cluster_close(void);
 const char *cluster_version(void);
 
 struct cluster_about {
-    char name[64]; /* ClusterName */
-    bool private_jobs;
+    char name[64];      /* ClusterName */
+    char version[32];   /* slurmctld's */
+    bool private_jobs;  /* PrivateData=jobs */
+    bool sees_all;      /* no job is hidden from this process's user for that */
     bool accounting;    /* there is a slurmdbd */
     uint32_t slurm_uid; /* SlurmUser */
     int64_t min_job_age_s;
     int64_t message_timeout_s;
+    int64_t credential_s; /* how long munge lets a request to slurmctld live */
+    int64_t boot_time;    /* when slurmctld started */
 };
 /* Asks slurmctld for its configuration. */
 int cluster_about(struct cluster_about *out, struct err *err);
+/* Is it in a federation?  No when slurmctld does not say. */
+bool cluster_is_federated(void);
 
 /* ClusterName as slurm_conf says it, for while slurmctld does not answer: "" when it does not say
  * so itself (it may be in an Include). */
 void cluster_name_in(const char *slurm_conf, char out[64]);
 
+/* How slurmctld and slurmdbd show whose request a job is. */
+struct cluster_tag {
+    uint32_t alloc_sid;   /* 0: as it comes */
+    struct bytes request; /* its id; n 0: none */
+    int64_t attempt;
+};
 /* Submits as this process's user.  in->chdir is not looked at: work_dir is it, checked already. */
 int cluster_submit(const struct sbatch *in, struct bytes script, const struct strs *arguments,
                    const struct strs *environment, const char *work_dir, const char *submit_line,
-                   struct arena *arena, struct submit_reply *out, struct err *err);
+                   const struct cluster_tag *tag, struct arena *arena, struct submit_reply *out,
+                   struct err *err);
+/* submit_line as it is given to Slurm: "... #slurm-agent=0011..ff/1".  NULL without memory. */
+const char *cluster_tagged_line(const char *submit_line, const struct cluster_tag *tag,
+                                struct arena *arena);
 
 /* Called for each record; the job and its strings are good until it returns.  Negative stops. */
 typedef int (*cluster_job_fn)(void *arg, const struct job *job);

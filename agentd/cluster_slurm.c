@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/jobstate.h"
@@ -234,6 +237,45 @@ void cluster_close(void)
     slurm_fini();
 }
 
+/* AuthInfo's ttl; munge's own is 300 s. */
+static int64_t credential_s(const char *authinfo)
+{
+    const char *ttl = strstr(str_or(authinfo, ""), "ttl=");
+    long s = ttl ? strtol(ttl + 4, NULL, 10) : 0;
+    return s > 0 && s < 86400 ? s : 300;
+}
+
+/* Slurm hides jobs without an error: whether it does is a matter of who asks.  slurmctld answers it
+ * from what it has of slurmdbd. */
+static int find_sees_all(uint32_t slurm_uid, bool *ret, struct err *err)
+{
+    struct passwd pw, *found = NULL;
+    char buf[4096];
+    uid_t uid = geteuid();
+    *ret = uid == 0 || uid == slurm_uid;
+    if (*ret || getpwuid_r(uid, &pw, buf, sizeof buf, &found) != 0 || !found)
+        return 0;
+    assoc_mgr_info_request_msg_t req = {
+        .flags = ASSOC_MGR_INFO_FLAG_USERS,
+        .user_list = slurm_list_create(NULL),
+    };
+    assoc_mgr_info_msg_t *info = NULL;
+    slurm_list_append(req.user_list, pw.pw_name);
+    cluster_slurm_begin();
+    int rc = slurm_load_assoc_mgr_info(&req, &info);
+    slurm_list_destroy(req.user_list);
+    if (rc || !info)
+        return cluster_slurm_fail(SLURM_CALL_READ, rc, NULL, NULL, err);
+    if (info->user_list) {
+        struct listIterator *it = slurm_list_iterator_create(info->user_list);
+        for (slurmdb_user_rec_t *u; (u = slurm_list_next(it));)
+            *ret |= str_eq(u->name, pw.pw_name) && u->admin_level >= SLURMDB_ADMIN_OPERATOR;
+        slurm_list_iterator_destroy(it);
+    }
+    slurm_free_assoc_mgr_info_msg(info);
+    return 0;
+}
+
 int cluster_about(struct cluster_about *out, struct err *err)
 {
     slurm_conf_t *conf = NULL;
@@ -247,10 +289,22 @@ int cluster_about(struct cluster_about *out, struct err *err)
         .slurm_uid = conf->slurm_user_id,
         .min_job_age_s = conf->min_job_age,
         .message_timeout_s = conf->msg_timeout,
+        .credential_s = credential_s(conf->authinfo),
+        .boot_time = conf->boot_time,
+        .sees_all = true,
     };
     str_copy(out->name, sizeof out->name, str_or(conf->cluster_name, ""));
+    str_copy(out->version, sizeof out->version, str_or(conf->version, ""));
     cluster_slurm_free_conf(conf);
-    return 0;
+    return out->private_jobs ? find_sees_all(out->slurm_uid, &out->sees_all, err) : 0;
+}
+
+bool cluster_is_federated(void)
+{
+    void *fed = NULL;
+    bool is = slurm_load_federation(&fed) == 0 && fed && ((slurmdb_federation_rec_t *)fed)->name;
+    slurm_destroy_federation_rec(fed);
+    return is;
 }
 
 /* libslurm tells nobody what it has read of the file: only what slurmctld has. */

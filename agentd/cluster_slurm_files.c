@@ -14,9 +14,11 @@ enum {
                 | LOGNAME_MODULO
 #endif
 #if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(25, 5, 0)
-                | LOGNAME_DROP_BACKSLASHES
+                | LOGNAME_DROP_BACKSLASHES | LOGNAME_LITERAL
 #endif
     ,
+    /* Before, %N is what the host calls itself. */
+    NODE_HAS_NAME = SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(25, 5, 0),
     NAME_MAX_BYTES = 4095,
     HOST_SLOTS = 256,
     HOST_KEEP_MS = 600000,
@@ -58,10 +60,12 @@ static void ask_host(struct host *h)
 }
 
 /* %N is the short name that the host gives itself: slurm.conf's NodeHostname, which need not be the
- * node's name. */
+ * node's name; of later Slurms it is that. */
 static const char *host_of(const char *node)
 {
     struct host *h = &hosts[slot(node)];
+    if (NODE_HAS_NAME)
+        return node;
     if (h->until_ms > clock_mono_ms() && str_eq(h->node, node))
         return h->name;
     str_copy(h->node, sizeof h->node, node);

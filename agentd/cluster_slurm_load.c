@@ -41,7 +41,8 @@ static void set_who(struct cluster_slurm_record *r, const job_info_t *in, struct
     out->qos = cluster_slurm_cut(r, in->qos, 1024);
 }
 
-static void set_state(struct cluster_slurm_record *r, const job_info_t *in, struct job *out)
+static void set_state(struct cluster_slurm_record *r, const job_info_t *in, int64_t now,
+                      struct job *out)
 {
     out->state = cluster_slurm_state(r, in->job_state);
     out->flags = cluster_slurm_flags(r, in->job_state);
@@ -52,7 +53,7 @@ static void set_state(struct cluster_slurm_record *r, const job_info_t *in, stru
     out->restarts = number16(in->restart_cnt);
     out->requeue = number16(in->requeue);
     out->tag = in->alloc_sid;
-    outcome_fill(out, &r->arena);
+    outcome_fill(out, now, &r->arena);
 }
 
 static void set_times(const job_info_t *in, struct job *out)
@@ -92,7 +93,7 @@ static void set_files(struct cluster_slurm_record *r, const job_info_t *in, stru
     out->comment = cluster_slurm_cut(r, in->comment, 65535);
 }
 
-static int show(const job_info_t *in, cluster_job_fn fn, void *arg)
+static int show(const job_info_t *in, int64_t now, cluster_job_fn fn, void *arg)
 {
     struct cluster_slurm_record r = {0};
     struct job job = {0};
@@ -106,8 +107,8 @@ static int show(const job_info_t *in, cluster_job_fn fn, void *arg)
     };
     cluster_slurm_set_id(&r, &id, &job);
     set_who(&r, in, &job);
-    set_state(&r, in, &job);
     set_times(in, &job);
+    set_state(&r, in, now, &job);
     set_size(&r, in, &job);
     set_files(&r, in, &job);
     int rc = fn(arg, &job);
@@ -119,7 +120,7 @@ static int show_all(const job_info_msg_t *msg, cluster_job_fn fn, void *arg)
 {
     for (uint32_t i = 0; i < msg->record_count; i++)
         /* A hidden record is there with number 0. */
-        if (msg->job_array[i].job_id && show(&msg->job_array[i], fn, arg) < 0)
+        if (msg->job_array[i].job_id && show(&msg->job_array[i], msg->last_update, fn, arg) < 0)
             break;
     return 0;
 }
@@ -127,6 +128,7 @@ static int show_all(const job_info_msg_t *msg, cluster_job_fn fn, void *arg)
 int cluster_load_jobs(int64_t *update_time, cluster_job_fn fn, void *arg, struct err *err)
 {
     job_info_msg_t *msg = NULL;
+    int64_t now = clock_now();
     cluster_slurm_begin();
     int rc = slurm_load_jobs((time_t)*update_time, &msg, SHOW_FLAGS);
     if (rc || !msg) {
@@ -134,7 +136,8 @@ int cluster_load_jobs(int64_t *update_time, cluster_job_fn fn, void *arg, struct
             return 1;
         return cluster_slurm_fail(SLURM_CALL_READ, rc, NULL, NULL, err);
     }
-    *update_time = msg->last_update;
+    /* Behind a clock that was set back everything to come would be older than what is. */
+    *update_time = msg->last_update < now ? msg->last_update : now;
     rc = show_all(msg, fn, arg);
     slurm_free_job_info_msg(msg);
     return rc;

@@ -294,7 +294,7 @@ static void set_state(struct cluster_slurm_record *r, const slurmdb_job_rec_t *i
     cluster_slurm_exit(in->exitcode, in->derived_ec, out);
     if (str_eq(out->state, "CANCELLED") && has_uid(in->requid))
         out->cancelled_by = arena_strdup(&r->arena, cluster_slurm_user(in->requid));
-    outcome_fill(out, &r->arena);
+    outcome_fill(out, clock_now(), &r->arena);
     if (is_written_off(in, out))
         set_unknown(out, "slurmctld lost it while it ran, and slurmdbd closed its record: how it "
                          "ended is not known");

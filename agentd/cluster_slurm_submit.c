@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "common/cleanup.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/str.h"
 
@@ -253,9 +254,32 @@ static int refused(int rc, const struct sbatch *in, const char *said, struct err
     return -1;
 }
 
+/* In all: slurmdbd of 22.05 cuts it at 65,535 bytes without a word, so ours is behind what has
+ * room.
+ */
+enum { LINE_MAX_BYTES = 60000 };
+
+const char *cluster_tagged_line(const char *submit_line, const struct cluster_tag *tag,
+                                struct arena *arena)
+{
+    if (!tag->request.n)
+        return submit_line;
+    char hex[2 * 16 + 1] = "";
+    for (size_t i = 0; i < tag->request.n && i < 16; i++)
+        snprintf(hex + 2 * i, 3, "%02x", tag->request.p[i]);
+    char tail[96];
+    int len = snprintf(tail, sizeof tail, " #slurm-agent=%s/%lld", hex, (long long)tag->attempt);
+    const char *line = str_or(submit_line, "sbatch");
+    size_t n = strnlen(line, LINE_MAX_BYTES - (size_t)len);
+    while (n && (line[n] & 0xc0) == 0x80)
+        n--;
+    return arena_printf(arena, "%.*s%s", (int)n, line, tail);
+}
+
 int cluster_submit(const struct sbatch *in, struct bytes script, const struct strs *arguments,
                    const struct strs *environment, const char *work_dir, const char *submit_line,
-                   struct arena *arena, struct submit_reply *out, struct err *err)
+                   const struct cluster_tag *tag, struct arena *arena, struct submit_reply *out,
+                   struct err *err)
 {
     job_desc_msg_t d;
     slurm_init_job_desc_msg(&d);
@@ -270,8 +294,11 @@ int cluster_submit(const struct sbatch *in, struct bytes script, const struct st
     d.argc = (uint32_t)arguments->n;
     d.environment = string_list(environment, arena);
     d.env_size = (uint32_t)environment->n;
-    d.submit_line = unconst(submit_line);
-    if (!d.script || !d.argv || !d.environment)
+    const char *line = cluster_tagged_line(submit_line, tag, arena);
+    d.submit_line = unconst(line);
+    if (tag->alloc_sid)
+        d.alloc_sid = tag->alloc_sid;
+    if (!d.script || !d.argv || !d.environment || (tag->request.n && !line))
         return err_set(err, ERR_LIMIT, "no memory for the job's script and environment");
 
     submit_response_msg_t *msg = NULL;
@@ -279,7 +306,9 @@ int cluster_submit(const struct sbatch *in, struct bytes script, const struct st
     char said[800];
     listen_in(&ears);
     cluster_slurm_begin();
+    FAILPOINT(before_rpc);
     int rc = slurm_submit_batch_job(&d, &msg), saved = errno;
+    FAILPOINT(after_rpc);
     listen_end(&ears, said, sizeof said);
     errno = saved;
     if (rc || !msg)

@@ -30,19 +30,58 @@ static const enum log_level *find_level(const char *name)
 int agentd_conf_load(const char *path, struct arena *arena, struct agentd_conf *out,
                      struct err *err)
 {
-    conf_defaults(keys, ARRAY_LEN(keys), out);
-    if (path && conf_load(path, "agentd", keys, ARRAY_LEN(keys), arena, out, err) < 0)
-        return -1;
-    if (!find_level(out->log_level))
-        return err_set(err, ERR_INVALID,
-                       "%s: log_level = %s: give err, warning, notice, info or debug",
-                       str_or(path, "agentd.conf"), out->log_level);
-    return 0;
+    const size_t n = ARRAY_LEN(keys);
+    int rc = 0;
+    conf_defaults(keys, n, out);
+    if (path && str_eq(path, AGENTD_CONF_STDIN))
+        rc =
+            conf_load_fd(STDIN_FILENO, "the settings on stdin", "agentd", keys, n, arena, out, err);
+    else if (path)
+        rc = conf_load(path, "agentd", keys, n, arena, out, err);
+    if (rc == 0 && !find_level(out->log_level))
+        rc = err_set(err, ERR_INVALID,
+                     "%s: log_level = %s: give err, warning, notice, info or debug",
+                     str_or(path, "agentd.conf"), out->log_level);
+    return rc;
 }
 
-void agentd_conf_print(const struct agentd_conf *conf)
+void agentd_conf_print(FILE *to, const struct agentd_conf *conf)
 {
-    conf_print(stdout, "agentd", keys, ARRAY_LEN(keys), conf);
+    conf_print(to, "agentd", keys, ARRAY_LEN(keys), conf);
+}
+
+/* What the monitor needs root's rights for, which it has given up. */
+static bool is_fixed(const char *name)
+{
+    static const char *const names[] = {"user", "watch_user", "libexec_dir"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_eq(names[i], name))
+            return true;
+    return false;
+}
+
+int agentd_conf_renew(const struct agentd_conf *now, struct agentd_conf *next, struct arena *arena,
+                      agentd_conf_change_fn fn, void *arg, struct err *err)
+{
+    int n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct conf_key *k = &keys[i];
+        char was[32], is[32];
+        struct agentd_conf_change c = {
+            .name = k->name,
+            .was = conf_value(k, now, was),
+            .is = conf_value(k, next, is),
+            .fixed = is_fixed(k->name),
+        };
+        if (str_eq(c.was, c.is))
+            continue;
+        fn(arg, &c);
+        n += !c.fixed;
+        const char **at = (const char **)(void *)((char *)next + k->offset);
+        if (c.fixed && !(*at = arena_strdup(arena, c.was)))
+            return err_set(err, ERR_INTERNAL, "no memory");
+    }
+    return n;
 }
 
 enum log_level agentd_conf_log_level(const struct agentd_conf *conf)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agentd/listen.h"
+#include "agentd/worker.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/str.h"
@@ -12,6 +13,8 @@ enum {
     PLAIN_HEAD = 4, /* operation 2, zero 2 */
     /* What a request may unpack to: a frame of the smallest strings grows by their pointers. */
     CALL_ARENA = 64 << 20,
+    /* Who owes no more is served even when all together owe too much. */
+    CALL_OWED_FREE = 1 << 20,
 };
 
 struct op_entry {
@@ -53,16 +56,25 @@ static void call_free(struct call *c)
     free(c);
 }
 
+static long long took_ms(const struct call *c)
+{
+    return (long long)(clock_mono_ms() - c->started_ms);
+}
+
+void call_log(const struct call *c, const char *what, enum err_code code)
+{
+    log_info("call uid=%u op=%s %s from=%s code=%s ms=%lld", c->user->uid, c->op->name, what,
+             listen_origin(c->lc), err_name(code), took_ms(c));
+}
+
 static void log_call(const struct call *c, const struct err *err)
 {
-    long long ms = (long long)(clock_mono_ms() - c->started_ms);
     if (err)
         log_info("call uid=%u op=%s%s%s from=%s code=%s ms=%lld text=\"%s\"", c->user->uid,
                  c->op->name, *c->what ? " " : "", c->what, listen_origin(c->lc),
-                 err_name(err->code), ms, err->text);
+                 err_name(err->code), took_ms(c), err->text);
     else if (*c->what)
-        log_info("call uid=%u op=%s %s from=%s code=OK ms=%lld", c->user->uid, c->op->name, c->what,
-                 listen_origin(c->lc), ms);
+        call_log(c, c->what, c->code);
 }
 
 static void send_error(struct agentd *a, struct listen_call *lc, const uint8_t session[SEAL_ID],
@@ -91,7 +103,7 @@ static int check_bytes(const struct agentd *a, const struct user *user, size_t n
     if (owed > (size_t)a->conf.max_reply_mib_per_user << 20)
         return err_set(err, ERR_BUSY, "answers with %zu bytes for user %s wait to be read", owed,
                        user->name);
-    if (owed && listen_owed(a->listen, -1) > (size_t)a->conf.max_reply_mib << 20)
+    if (owed > CALL_OWED_FREE && listen_owed(a->listen, -1) > (size_t)a->conf.max_reply_mib << 20)
         return err_set(err, ERR_BUSY, "the server has too many answers that wait to be read");
     return 0;
 }
@@ -186,6 +198,14 @@ void call_fail(struct call *c, const struct err *err)
     log_call(c, err);
     send_error(c->a, c->lc, c->session, c->counter, err);
     call_free(c);
+}
+
+void call_pass_on(void *c, const struct worker_answer *answer)
+{
+    if (answer->err.code != ERR_NONE)
+        call_fail(c, &answer->err);
+    else
+        call_reply_packed(c, answer->body);
 }
 
 void call_about(struct call *c, const char *what)

@@ -24,6 +24,7 @@ struct call {
     struct arena arena; /* what the body was unpacked into, and whatever else lives as long */
     void *state;        /* the handler's own, from the arena */
     char what[64];      /* for the log: the job it was about */
+    enum err_code code; /* for the log, of a call that is answered: what became of the job */
 };
 
 /* Opened plaintext, borrowed.  Answers in every case. */
@@ -37,10 +38,16 @@ void call_reply(struct call *c, const void *body);
 /* The same for a body that is packed already. */
 void call_reply_packed(struct call *c, struct bytes body);
 void call_fail(struct call *c, const struct err *err);
+struct worker_answer;
+/* A worker_done_fn whose arg is a call: answers with what the worker gave, be it an error.  It goes
+ * to the user whose worker it is, and to nobody else. */
+void call_pass_on(void *c, const struct worker_answer *answer);
 /* Frees the body and all that is in the arena: for a call that will wait. */
 void call_trim(struct call *c);
 /* For the log's line about the call. */
 void call_about(struct call *c, const char *what);
+/* A line of its own about one of several jobs. */
+void call_log(const struct call *c, const char *what, enum err_code code);
 
 #define OP(id, name, number, body_max, request, reply, help) void op_##id(struct call *c);
 #include "common/ops.def"

@@ -22,9 +22,9 @@ struct find {
     size_t n_ids;
     const char **ids;     /* the caller's texts */
     struct jobid *parsed; /* the same */
-    struct jobrec **recs; /* references */
-    size_t n, room;
-    bool failed; /* no memory for one of them */
+    bool *missing;        /* which of them name none of recs: find_missing() */
+    struct jobrecs recs;
+    bool failed, incomplete; /* no memory for one of them */
     struct watch_status watch;
     bool down; /* slurmctld has not said anything about these jobs */
     bool anew; /* it has been asked for what the table lacked */
@@ -36,9 +36,7 @@ struct find {
 
 static void find_free(struct find *f)
 {
-    for (size_t i = 0; i < f->n; i++)
-        jobrec_unref(f->recs[i]);
-    free(f->recs);
+    jobrecs_clear(&f->recs);
     free(f);
 }
 
@@ -49,77 +47,34 @@ static void fail(struct find *f, const struct err *err)
     find_free(f);
 }
 
-static int by_job_id(const void *a, const void *b)
-{
-    const struct jobrec *x = *(struct jobrec *const *)a, *y = *(struct jobrec *const *)b;
-    return (x->job_id > y->job_id) - (x->job_id < y->job_id);
-}
-
-static int by_group(const void *a, const void *b)
-{
-    const struct jobrec *x = *(struct jobrec *const *)a, *y = *(struct jobrec *const *)b;
-    return x->group != y->group ? (x->group < y->group ? -1 : 1) : by_job_id(a, b);
-}
-
-static uint32_t job_id_of(const struct jobrec *r)
-{
-    return r->job_id;
-}
-
-static uint32_t group_of(const struct jobrec *r)
-{
-    return r->group;
-}
-
-typedef uint32_t (*key_fn)(const struct jobrec *r);
-
-/* The first of v, sorted by that key, whose key is not below. */
-static size_t lower_bound(struct jobrec *const *v, size_t n, key_fn key, uint32_t wanted)
-{
-    size_t lo = 0, hi = n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (key(v[mid]) < wanted)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-/* v is in the order of by_group. */
+/* v is sorted by group. */
 static bool group_has(struct jobrec *const *v, size_t n, const struct jobid *id)
 {
-    for (size_t i = lower_bound(v, n, group_of, id->id); i < n && v[i]->group == id->id; i++)
+    v = jobrecs_of_id(v, n, id, &n);
+    for (size_t i = 0; i < n; i++)
         if (jobrec_named(v[i], id))
             return true;
     return false;
 }
 
-/* recs are in the order of by_job_id. */
-static bool has_job(const struct find *f, uint32_t job_id)
+/* recs are sorted by id. */
+static struct jobrec **with_id(const struct find *f, uint32_t job_id)
 {
-    size_t i = lower_bound(f->recs, f->n, job_id_of, job_id);
-    return i < f->n && f->recs[i]->job_id == job_id;
+    return jobrecs_with_id(f->recs.v, f->recs.n, job_id);
 }
 
-/* Sorts recs by job_id, and gives which of the ids name none of them; -1 without memory. */
-static int find_missing(struct find *f, bool *ret_missing)
+/* Sorts recs by id, and sets which of the ids name none of them; -1 without memory. */
+static int find_missing(struct find *f)
 {
-    struct jobrec **groups = calloc(f->n + 1, sizeof(struct jobrec *));
+    AUTO(free) struct jobrec **groups = f->failed ? NULL : jobrecs_by_group(f->recs.v, f->recs.n);
     if (!groups)
         return -1;
-    if (f->n) {
-        qsort(f->recs, f->n, sizeof(struct jobrec *), by_job_id);
-        memcpy(groups, f->recs, f->n * sizeof(struct jobrec *));
-        qsort(groups, f->n, sizeof(struct jobrec *), by_group);
-    }
+    jobrecs_sort_by_id(f->recs.v, f->recs.n);
     for (size_t i = 0; i < f->n_ids; i++) {
         const struct jobid *id = &f->parsed[i];
-        ret_missing[i] =
-            !group_has(groups, f->n, id) && !(id->kind == JOBID_PLAIN && has_job(f, id->id));
+        f->missing[i] =
+            !group_has(groups, f->recs.n, id) && !(id->kind == JOBID_PLAIN && with_id(f, id->id));
     }
-    free(groups);
     return 0;
 }
 
@@ -133,22 +88,22 @@ static void no_memory(struct find *f)
 static void finish(struct find *f)
 {
     struct err err = {0};
-    AUTO(free) bool *missing = calloc(f->n_ids + 1, sizeof *missing);
     AUTO(free) const char **texts = calloc(f->n_ids + 1, sizeof *texts);
     struct found found = {
-        .recs = f->recs,
-        .n = f->n,
+        .recs = f->recs.v,
+        .n = f->recs.n,
         .missing = texts,
         .as_of = f->watch.as_of,
         .stale = f->watch.stale || f->down,
+        .incomplete = f->incomplete,
         .source = f->source,
     };
-    if (f->failed || !missing || !texts || find_missing(f, missing) < 0) {
+    if (!texts) {
         no_memory(f);
         return;
     }
     for (size_t i = 0; i < f->n_ids; i++)
-        if (missing[i])
+        if (f->missing[i])
             texts[found.n_missing++] = f->ids[i];
     if (f->down && found.n_missing) {
         err_set(&err, ERR_SLURM_DOWN, "%s%s",
@@ -158,24 +113,15 @@ static void finish(struct find *f)
         return;
     }
     str_copy(found.note, sizeof found.note, found.stale ? f->watch.error : f->note);
-    found.n = f->n;
     f->fn(f->call, &found, &err);
     find_free(f);
 }
 
-static void add(struct find *f, struct jobrec *rec)
+static int add(void *arg, struct jobrec *rec)
 {
-    if (f->n == f->room) {
-        size_t room = f->room ? 2 * f->room : 8;
-        struct jobrec **v = reallocarray(f->recs, room, sizeof(struct jobrec *));
-        if (!v) {
-            f->failed = true;
-            return;
-        }
-        f->recs = v;
-        f->room = room;
-    }
-    f->recs[f->n++] = jobrec_ref(rec);
+    struct find *f = arg;
+    f->failed |= !jobrecs_add(&f->recs, rec);
+    return f->failed ? -1 : 0;
 }
 
 /* ---- from slurmdbd ---- */
@@ -189,55 +135,113 @@ static bool is_answer(const struct find *f, const struct jobrec *rec)
     return !f->down && !f->watch.stale && rec->submit_time + NEW_S < f->watch.as_of;
 }
 
-/* f->recs[0..n) are in the order of by_job_id: those that were there before the question. */
-static void take_answer(struct find *f, size_t n, struct jobrec *rec)
+/* What slurmdbd says, beside what was there before the question: recs[0..before), sorted by id. */
+struct answer {
+    struct find *f;
+    size_t before;
+};
+
+static int take_answer(void *arg, struct jobrec *rec)
 {
-    size_t i = lower_bound(f->recs, n, job_id_of, rec->job_id);
+    const struct answer *a = arg;
+    struct find *f = a->f;
     if (!is_answer(f, rec))
-        return;
-    if (i == n || f->recs[i]->job_id != rec->job_id) {
-        add(f, rec);
-    } else if (f->recs[i]->phase == PHASE_UNKNOWN && rec->phase != PHASE_UNKNOWN &&
-               f->recs[i]->keys.uid == rec->keys.uid) {
-        jobrec_unref(f->recs[i]);
-        f->recs[i] = jobrec_ref(rec);
+        return 0;
+    struct jobrec **there = jobrecs_with_id(f->recs.v, a->before, rec->job_id);
+    if (!there)
+        return add(f, rec);
+    if ((*there)->phase == PHASE_UNKNOWN && rec->phase != PHASE_UNKNOWN &&
+        (*there)->keys.uid == rec->keys.uid) {
+        jobrec_unref(*there);
+        *there = jobrec_ref(rec);
     }
+    return 0;
+}
+
+/* A task of which the end is known, beside the record that it is not. */
+static bool is_known(const struct jobrec *missed, struct jobrec *const *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (v[i]->task == missed->task && v[i]->phase != PHASE_UNKNOWN &&
+            v[i]->submit_time == missed->submit_time)
+            return true;
+    return false;
+}
+
+/* A task that was missed while it waited has no job id of its own: slurmdbd's row is another. */
+static int drop_missed(struct find *f)
+{
+    struct jobrecs *l = &f->recs;
+    AUTO(free) struct jobrec **groups = jobrecs_by_group(l->v, l->n);
+    AUTO(free) struct jobrec **gone = calloc(l->n + 1, sizeof(struct jobrec *));
+    size_t kept = 0, n_gone = 0;
+    if (!groups || !gone)
+        return -1;
+    for (size_t i = 0; i < l->n; i++) {
+        struct jobrec *rec = l->v[i];
+        const struct jobid id = {.kind = JOBID_TASK, .id = rec->group, .second = rec->task};
+        size_t n;
+        struct jobrec *const *v = jobrecs_of_id(groups, l->n, &id, &n);
+        bool missed = rec->phase == PHASE_UNKNOWN && rec->in_array && rec->task != JOBREC_NO_TASK;
+        if (!missed || !is_known(rec, v, n))
+            l->v[kept++] = rec;
+        else
+            gone[n_gone++] = rec;
+    }
+    l->n = kept;
+    for (size_t i = 0; i < n_gone; i++)
+        jobrec_unref(gone[i]);
+    return 0;
 }
 
 static void on_accounting(void *arg, const struct worker_answer *answer)
 {
     struct find *f = arg;
+    struct answer a = {f, f->recs.n};
+    struct jobs_reply r;
+    struct err err = {0};
     AUTO(arena_done) struct arena arena = {0};
-    struct jobs_reply r = {0};
-    struct err err = answer->err;
-    size_t n = f->n;
-    if (err.code == ERR_NONE)
-        msg_unpack(&jobs_reply_type, answer->body, &arena, MSG_LENIENT, &r, &err);
-    for (size_t i = 0; err.code == ERR_NONE && i < r.jobs.n; i++) {
-        struct jobrec *rec = jobrec_new(r.jobs.v[i], &err);
-        if (rec)
-            take_answer(f, n, rec);
-        jobrec_unref(rec);
-    }
-    if (err.code != ERR_NONE) /* what is known already is worth telling */
-        str_copy(f->note, sizeof f->note, err.text);
-    finish(f);
+    if (worker_jobs(answer, &arena, &r, take_answer, &a, &err) < 0 && !f->failed)
+        str_copy(f->note, sizeof f->note, err.text); /* what is known already is worth telling */
+    if (drop_missed(f) < 0 || find_missing(f) < 0)
+        no_memory(f);
+    else
+        finish(f);
+}
+
+/* Of an array that was there before somebody looked all the time, tasks may have ended unseen: one
+ * of those that are known.  groups: recs, sorted by group. */
+static const struct jobrec *may_lack_tasks(const struct find *f, const struct jobid *id,
+                                           struct jobrec *const *groups)
+{
+    size_t n;
+    struct jobrec *const *v = jobrecs_of_id(groups, f->recs.n, id, &n);
+    bool many = id->kind == JOBID_PLAIN || id->kind == JOBID_TASKS;
+    bool old = n && v[0]->submit_time < journal_whole(f->call->a->journal);
+    return many && old && v[0]->in_array ? v[0] : NULL;
 }
 
 /* What nobody else knows, and how the jobs ended that were lost from sight. */
-static int make_question(const struct find *f, const bool *missing, struct arena *arena,
-                         struct acct_request *out)
+static int make_question(const struct find *f, struct arena *arena, struct acct_request *out)
 {
-    size_t room = f->n_ids + f->n, n = 0;
+    size_t room = 2 * f->n_ids + f->recs.n, n = 0;
+    AUTO(free) struct jobrec **groups = jobrecs_by_group(f->recs.v, f->recs.n);
     const char **ids = arena_array(arena, room + 1, sizeof *ids);
     int64_t *times = arena_array(arena, room + 1, sizeof *times);
-    if (!ids || !times)
+    if (!ids || !times || !groups)
         return -1;
     for (size_t i = 0; i < f->n_ids; i++)
-        if (missing[i])
+        if (f->missing[i])
             ids[n++] = f->ids[i];
-    for (size_t i = 0; i < f->n && n < IDS_MAX; i++) {
-        const struct jobrec *rec = f->recs[i];
+    for (size_t i = 0; i < f->n_ids && n < IDS_MAX; i++) {
+        const struct jobrec *task = f->missing[i] ? NULL : may_lack_tasks(f, &f->parsed[i], groups);
+        if (!task)
+            continue;
+        times[n] = task->submit_time;
+        ids[n++] = f->ids[i];
+    }
+    for (size_t i = 0; i < f->recs.n && n < IDS_MAX; i++) {
+        const struct jobrec *rec = f->recs.v[i];
         if (rec->phase != PHASE_UNKNOWN || strchr(rec->id, '['))
             continue;
         times[n] = rec->submit_time;
@@ -258,16 +262,14 @@ static void ask_table(struct find *f);
 static void look_again(void *arg)
 {
     struct find *f = arg;
-    for (size_t i = 0; i < f->n; i++)
-        jobrec_unref(f->recs[i]);
-    f->n = 0;
+    jobrecs_clear(&f->recs);
     watch_status(f->call->a->watch, &f->watch);
     ask_table(f);
 }
 
 /* A job may be younger than the table: nobody is told that there is none before slurmctld has been
  * asked for it.  True when it is, and look_again() goes on. */
-static bool ask_anew(struct find *f, const bool *missing)
+static bool ask_anew(struct find *f)
 {
     enum { ONE_BY_ONE = 20 };
     struct watch *w = f->call->a->watch;
@@ -276,9 +278,9 @@ static bool ask_anew(struct find *f, const bool *missing)
     if (f->anew || f->down || f->watch.stale || f->watch.private_jobs)
         return false;
     for (size_t i = 0; i < f->n_ids; i++)
-        n += missing[i];
+        n += f->missing[i];
     for (size_t i = 0; n <= ONE_BY_ONE && i < f->n_ids; i++)
-        if (missing[i])
+        if (f->missing[i])
             watch_load(w, f->parsed[i].id, &mark);
     if (n > ONE_BY_ONE)
         watch_load(w, 0, &mark);
@@ -292,26 +294,24 @@ static void ask_accounting(struct find *f)
 {
     const struct call *c = f->call;
     AUTO(arena_done) struct arena arena = {0};
-    AUTO(free) bool *missing = calloc(f->n_ids + 1, sizeof *missing);
     struct acct_request req;
-    struct bytes body = {0};
     struct err err = {0};
-    if (f->failed || !missing || find_missing(f, missing) < 0 ||
-        make_question(f, missing, &arena, &req) < 0) {
-        no_memory(f);
-        return;
-    }
-    if (ask_anew(f, missing))
+    if (ask_anew(f))
         return;
     if (!f->watch.accounting || !c->a->workers) {
         finish(f);
         return;
     }
-    if (req.ids.n)
-        body = msg_pack_arena(&acct_request_type, &req, &arena);
+    if (make_question(f, &arena, &req) < 0) {
+        no_memory(f);
+        return;
+    }
     if (req.ids.n == 0) {
         finish(f);
-    } else if (!body.p) {
+        return;
+    }
+    struct bytes body = msg_pack_arena(&acct_request_type, &req, &arena);
+    if (!body.p) {
         no_memory(f);
     } else if (workers_ask(c->a->workers, c->user->uid, WORKER_load_acct, body, on_accounting, f,
                            &err) < 0) {
@@ -341,7 +341,7 @@ static size_t newest_runs(const struct find *f, struct jobrec **v, size_t n)
     if (n)
         qsort(v, n, sizeof(struct jobrec *), newest_first);
     for (size_t i = 0; i < n; i++)
-        if ((i == 0 || v[i]->job_id != v[i - 1]->job_id) && !has_job(f, v[i]->job_id))
+        if ((i == 0 || v[i]->job_id != v[i - 1]->job_id) && !with_id(f, v[i]->job_id))
             v[kept++] = v[i];
     return kept;
 }
@@ -361,23 +361,22 @@ static bool same_group(const struct jobrec *rec, const struct jobrec *now)
 }
 
 /* An array's id comes again like any other, and then its old tasks are not of the new array.  What
- * slurmctld shows of a group says whose it is, else its newest row.  groups: f's records in the
- * order of by_group. */
+ * slurmctld shows of a group says whose it is, else its newest row.  groups: f's n_groups records
+ * in the order of their groups. */
 static void take_groups(struct find *f, struct jobrec *const *groups, size_t n_groups,
                         struct jobrec **v, size_t n)
 {
-    if (n)
-        qsort(v, n, sizeof(struct jobrec *), by_group);
+    jobrecs_sort_by_group(v, n);
     for (size_t i = 0, end; i < n; i = end) {
+        size_t of_group, there;
+        struct jobrec *const *live = jobrecs_of_group(groups, n_groups, v[i]->group, &there);
+        jobrecs_of_group(v + i, n - i, v[i]->group, &of_group);
         const struct jobrec *now = NULL;
-        uint32_t group = v[i]->group;
-        for (size_t k = lower_bound(groups, n_groups, group_of, group);
-             k < n_groups && groups[k]->group == group; k++)
-            now = later(now, groups[k]);
-        bool live = now != NULL;
-        for (end = i; end < n && v[end]->group == group; end++)
-            if (!live)
-                now = later(now, v[end]);
+        for (size_t k = 0; k < there; k++)
+            now = later(now, live[k]);
+        end = i + of_group;
+        for (size_t k = i; !there && k < end; k++)
+            now = later(now, v[k]);
         for (size_t k = i; k < end; k++)
             if (same_group(v[k], now))
                 add(f, v[k]);
@@ -386,21 +385,16 @@ static void take_groups(struct find *f, struct jobrec *const *groups, size_t n_g
 
 static int choose(struct find *f, const struct journal_row *rows, size_t n)
 {
-    size_t n_groups = f->n;
+    size_t n_groups = f->recs.n;
     AUTO(free) struct jobrec **v = calloc(n + 1, sizeof(struct jobrec *));
-    AUTO(free) struct jobrec **groups = calloc(n_groups + 1, sizeof(struct jobrec *));
+    AUTO(free) struct jobrec **groups = jobrecs_by_group(f->recs.v, n_groups);
     if (!v || !groups)
         return -1;
     for (size_t i = 0; i < n; i++)
         v[i] = rows[i].rec;
-    if (f->n) {
-        qsort(f->recs, f->n, sizeof(struct jobrec *), by_job_id);
-        memcpy(groups, f->recs, n_groups * sizeof(struct jobrec *));
-        qsort(groups, n_groups, sizeof(struct jobrec *), by_group);
-    }
     n = newest_runs(f, v, n);
     take_groups(f, groups, n_groups, v, n);
-    return f->failed ? -1 : 0;
+    return find_missing(f);
 }
 
 static void on_journal(void *arg, const struct journal_row *rows, size_t n, bool more,
@@ -417,8 +411,10 @@ static void on_journal(void *arg, const struct journal_row *rows, size_t n, bool
         fail(f, &mine);
         return;
     }
-    if (err->code != ERR_NONE)
+    if (err->code != ERR_NONE) {
         str_copy(f->note, sizeof f->note, err->text);
+        f->incomplete = true;
+    }
     if (choose(f, rows, n) < 0)
         no_memory(f);
     else
@@ -433,30 +429,29 @@ static bool may_have_more(const struct find *f, const struct jobid *id, bool mis
         return true;
     if (id->kind != JOBID_PLAIN)
         return false;
-    size_t i = lower_bound(f->recs, f->n, job_id_of, id->id);
-    bool alone =
-        i < f->n && f->recs[i]->job_id == id->id && !f->recs[i]->in_array && !f->recs[i]->in_het;
-    bool part = i < f->n && f->recs[i]->job_id == id->id && f->recs[i]->group != id->id;
+    struct jobrec **there = with_id(f, id->id);
+    bool alone = there && !(*there)->in_array && !(*there)->in_het;
+    bool part = there && (*there)->group != id->id;
     return !alone && !part;
 }
 
 static void ask_journal(struct find *f)
 {
     const struct call *c = f->call;
-    AUTO(free) bool *missing = calloc(f->n_ids + 1, sizeof *missing);
     AUTO(free) struct jobid *wanted = calloc(f->n_ids + 1, sizeof *wanted);
     struct journal_query q = {
+        .asker = c->user->uid,
         .ids = wanted,
         /* nor is it known what PrivateData says while slurmctld has not been heard */
         .filter = {.uid = f->watch.private_jobs || f->down ? (int64_t)c->user->uid : -1},
         .bytes = JOURNAL_BYTES,
     };
-    if (f->failed || !missing || !wanted || find_missing(f, missing) < 0) {
+    if (!wanted || find_missing(f) < 0) {
         no_memory(f);
         return;
     }
     for (size_t i = 0; i < f->n_ids; i++)
-        if (may_have_more(f, &f->parsed[i], missing[i]))
+        if (may_have_more(f, &f->parsed[i], f->missing[i]))
             wanted[q.n_ids++] = f->parsed[i];
     if (q.n_ids)
         journal_find(c->a->journal, &q, on_journal, f);
@@ -466,31 +461,65 @@ static void ask_journal(struct find *f)
 
 /* ---- from slurmctld ---- */
 
-static int take(void *arg, struct jobrec *rec)
-{
-    struct find *f = arg;
-    add(f, rec);
-    return f->failed ? -1 : 0;
-}
-
 /* 12 and 12_3 name the same record. */
 static void drop_doubles(struct find *f)
 {
+    struct jobrecs *l = &f->recs;
     size_t kept = 0;
-    if (f->n)
-        qsort(f->recs, f->n, sizeof(struct jobrec *), by_job_id);
-    for (size_t i = 0; i < f->n; i++)
-        if (kept && f->recs[kept - 1]->job_id == f->recs[i]->job_id)
-            jobrec_unref(f->recs[i]);
+    jobrecs_sort_by_id(l->v, l->n);
+    for (size_t i = 0; i < l->n; i++)
+        if (kept && l->v[kept - 1]->job_id == l->v[i]->job_id)
+            jobrec_unref(l->v[i]);
         else
-            f->recs[kept++] = f->recs[i];
-    f->n = kept;
+            l->v[kept++] = l->v[i];
+    l->n = kept;
+}
+
+/* Some ids with the same number in front, in order: what the table has of it is read once, for each
+ * of an array's ten thousand tasks may be asked for. */
+static void take_named(struct find *f, const struct jobid *ids, size_t n)
+{
+    struct jobrecs *l = &f->recs;
+    size_t first = l->n, kept = l->n;
+    const struct jobid all = {.kind = JOBID_PLAIN, .id = ids->id};
+    table_find(f->call->a->table, n == 1 ? ids : &all, add, f);
+    if (n == 1 || ids->kind == JOBID_PLAIN || f->failed || l->n == first)
+        return;
+    size_t n_all = l->n - first;
+    struct jobrec **v = l->v + first;
+    AUTO(free) bool *named = calloc(n_all, sizeof *named);
+    f->failed = !named;
+    if (!named)
+        return;
+    jobrecs_sort_by_group(v, n_all);
+    for (size_t i = 0; i < n; i++) {
+        size_t m;
+        struct jobrec *const *at = jobrecs_of_id(v, n_all, &ids[i], &m);
+        for (size_t k = 0; k < m; k++)
+            if (jobrec_named(at[k], &ids[i]))
+                named[at + k - v] = true;
+    }
+    for (size_t k = 0; k < n_all; k++)
+        if (named[k])
+            l->v[kept++] = v[k];
+        else
+            jobrec_unref(v[k]);
+    l->n = kept;
 }
 
 static void ask_table(struct find *f)
 {
-    for (size_t i = 0; i < f->n_ids && !f->failed; i++)
-        table_find(f->call->a->table, &f->parsed[i], take, f);
+    AUTO(free) struct jobid *ids = calloc(f->n_ids + 1, sizeof *ids);
+    f->failed |= !ids;
+    if (ids && f->n_ids) {
+        memcpy(ids, f->parsed, f->n_ids * sizeof *ids);
+        qsort(ids, f->n_ids, sizeof *ids, jobid_order);
+    }
+    for (size_t i = 0, end; i < f->n_ids && !f->failed; i = end) {
+        for (end = i + 1; end < f->n_ids && ids[end].id == ids[i].id;)
+            end++;
+        take_named(f, ids + i, end - i);
+    }
     f->source = "table";
     drop_doubles(f);
     ask_journal(f);
@@ -501,23 +530,16 @@ static void on_worker(void *arg, const struct worker_answer *answer)
 {
     struct find *f = arg;
     AUTO(arena_done) struct arena arena = {0};
-    struct jobs_reply r = {0};
-    struct err err = answer->err;
-    if (err.code == ERR_SLURM_DOWN) { /* what has ended may be known all the same */
+    struct jobs_reply r;
+    struct err err = {0};
+    int rc = worker_jobs(answer, &arena, &r, add, f, &err);
+    if (answer->err.code == ERR_SLURM_DOWN) { /* what has ended may be known all the same */
         f->down = true;
-        str_copy(f->watch.error, sizeof f->watch.error, err.text);
+        str_copy(f->watch.error, sizeof f->watch.error, answer->err.text);
         ask_journal(f);
         return;
     }
-    if (err.code == ERR_NONE)
-        msg_unpack(&jobs_reply_type, answer->body, &arena, MSG_LENIENT, &r, &err);
-    for (size_t i = 0; err.code == ERR_NONE && i < r.jobs.n; i++) {
-        struct jobrec *rec = jobrec_new(r.jobs.v[i], &err);
-        if (rec)
-            add(f, rec);
-        jobrec_unref(rec);
-    }
-    if (err.code != ERR_NONE) {
+    if (rc < 0 && !f->failed) {
         fail(f, &err);
         return;
     }
@@ -552,6 +574,11 @@ static void begin(void *arg)
     struct find *f = arg;
     watch_status(f->call->a->watch, &f->watch);
     f->down = f->watch.as_of == 0;
+    if (!watch_covers(f->call->a->watch, &f->call->user->seen_by) && !f->watch.stale) {
+        f->watch.stale = true;
+        str_copy(f->watch.error, sizeof f->watch.error,
+                 "your last change is not in the job table yet");
+    }
     if (f->watch.private_jobs && !f->down)
         ask_worker(f);
     else
@@ -563,7 +590,8 @@ static void begin(void *arg)
 static struct find *find_new(struct call *c, const struct strs *ids, find_fn fn, struct err *err)
 {
     size_t n = ids->n;
-    struct find *f = calloc(1, sizeof *f + n * (sizeof *f->ids + sizeof *f->parsed));
+    struct find *f =
+        calloc(1, sizeof *f + n * (sizeof *f->ids + sizeof *f->parsed + sizeof *f->missing));
     if (!f) {
         err_set(err, ERR_BUSY, "no memory");
         return NULL;
@@ -572,12 +600,11 @@ static struct find *find_new(struct call *c, const struct strs *ids, find_fn fn,
     f->fn = fn;
     f->ids = (const char **)(f + 1);
     f->parsed = (struct jobid *)(f->ids + n);
+    f->missing = (bool *)(f->parsed + n);
     f->n_ids = n;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         f->ids[i] = ids->v[i];
-        if (jobid_parse(ids->v[i], &f->parsed[i], err) < 0)
-            break;
-    }
+    jobids_parse(f->ids, n, f->parsed, err);
     return f;
 }
 

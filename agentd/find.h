@@ -18,7 +18,8 @@ struct found {
     size_t n_missing;
     int64_t as_of;
     bool stale;
-    char note[500];     /* why it is stale, or why slurmdbd could not be asked; "" otherwise */
+    bool incomplete; /* the journal could not be read: there may be more of an array or het job */
+    char note[500];  /* why it is stale, or why slurmdbd could not be asked; "" otherwise */
     const char *source; /* of what is fresh: "table" or "slurmctld" */
 };
 

@@ -9,6 +9,7 @@
 enum {
     BUCKETS = 16384, /* a power of two */
     TURN = 500,      /* resumed in one turn of the loop: the others' requests come in between */
+    TURN_MS = 20,    /* about: one that names thousands of jobs takes some */
     ACCURACY_MS = 20,
 };
 
@@ -27,6 +28,7 @@ struct held {
     struct hold *all;
     struct hold *ready, **ready_tail;
     size_t count;
+    uint64_t news[BUCKETS];
     bool stopping;
 };
 
@@ -35,9 +37,14 @@ static uint64_t key_of(enum held_kind kind, uint32_t number)
     return (uint64_t)kind << 32 | number;
 }
 
+static size_t index_of(uint64_t key)
+{
+    return (key * 0x9e3779b97f4a7c15ULL) >> 50 & (BUCKETS - 1);
+}
+
 static struct held_sub **bucket(struct held *w, uint64_t key)
 {
-    return &w->buckets[(key * 0x9e3779b97f4a7c15ULL) >> 50 & (BUCKETS - 1)];
+    return &w->buckets[index_of(key)];
 }
 
 /* ---- one hold ---- */
@@ -62,7 +69,10 @@ static void unsubscribe(struct hold *h)
         if (s->next)
             s->next->at = s->at;
         free(s);
+        h->call->user->held_keys--;
     }
+    h->call->user->held_keys -= h->more;
+    h->n_subs = h->more = 0;
 }
 
 /* Not held any more: its call counts as one under way again. */
@@ -137,14 +147,34 @@ int hold_begin(struct hold *h, int64_t retry_ms, struct err *err)
     return 0;
 }
 
+static int check_names(struct hold *h, size_t more, struct err *err)
+{
+    const struct user *user = h->call->user;
+    size_t named = user->held_keys, max = (size_t)h->held->a->conf.max_held_ids_per_user;
+    if (named <= max && more <= max - named)
+        return 0;
+    let_go(h);
+    return err_set(err, ERR_BUSY,
+                   "requests of user %s that are held back name %zu jobs, of %zu that are allowed: "
+                   "name fewer, or an array as a whole",
+                   user->name, named, max);
+}
+
 int hold_for(struct hold *h, enum held_kind kind, uint32_t number, struct err *err)
 {
+    uint64_t key = key_of(kind, number);
+    struct user *user = h->call->user;
+    if (h->subs && h->subs->key == key)
+        return 0;
+    if (check_names(h, 1, err) < 0)
+        return -1;
     struct held_sub *s = malloc(sizeof *s);
     if (!s) {
         let_go(h);
         return err_set(err, ERR_BUSY, "no memory to hold another request");
     }
-    uint64_t key = key_of(kind, number);
+    user->held_keys++;
+    h->n_subs++;
     struct held_sub **at = bucket(h->held, key);
     *s = (struct held_sub){
         .next_of_hold = h->subs,
@@ -160,19 +190,30 @@ int hold_for(struct hold *h, enum held_kind kind, uint32_t number, struct err *e
     return 0;
 }
 
+int hold_weighs(struct hold *h, size_t n, struct err *err)
+{
+    size_t more = n > h->n_subs ? n - h->n_subs : 0;
+    if (check_names(h, more, err) < 0)
+        return -1;
+    h->more = more;
+    h->call->user->held_keys += more;
+    return 0;
+}
+
 /* ---- all of them ---- */
 
 void held_happened(struct held *w, enum held_kind kind, uint32_t number)
 {
     uint64_t key = key_of(kind, number);
+    w->news[index_of(key)]++;
     for (struct held_sub *s = *bucket(w, key); s; s = s->next)
         if (s->key == key)
             make_ready(s->hold, HELD_HAPPENED);
 }
 
-static void run(struct held *w, size_t max)
+static void run(struct held *w, size_t max, int64_t until_ms)
 {
-    for (size_t n = 0; w->ready && n < max; n++) {
+    for (size_t n = 0; w->ready && n < max && (n == 0 || clock_mono_ms() < until_ms); n++) {
         struct hold *h = w->ready;
         w->ready = h->next_ready;
         if (!w->ready)
@@ -185,7 +226,7 @@ static void run(struct held *w, size_t max)
 static int on_run(sd_event_source *s, void *arg)
 {
     struct held *w = arg;
-    run(w, TURN);
+    run(w, TURN, clock_mono_ms() + TURN_MS);
     if (w->ready)
         sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
     return 0;
@@ -212,7 +253,7 @@ void held_stop(struct held *w)
     w->stopping = true;
     for (struct hold *h = w->all; h; h = h->next)
         make_ready(h, HELD_STOPPING);
-    run(w, SIZE_MAX);
+    run(w, SIZE_MAX, INT64_MAX);
 }
 
 void held_free(struct held *w)
@@ -222,6 +263,11 @@ void held_free(struct held *w)
     held_stop(w);
     sd_event_source_disable_unref(w->run_source);
     free(w);
+}
+
+uint64_t held_news(const struct held *w, enum held_kind kind, uint32_t number)
+{
+    return w->news[index_of(key_of(kind, number))];
 }
 
 size_t held_count(const struct held *w)

@@ -34,6 +34,7 @@ struct hold {
     struct held *held;
     struct sd_event_source *timer;
     struct held_sub *subs;
+    size_t n_subs, more;     /* count as ids that the user's held requests name */
     struct hold *next, **at; /* among all that are held */
     struct hold *next_ready;
     bool ready;
@@ -53,10 +54,17 @@ void hold_init(struct hold *h, struct call *c, int64_t wait_ms,
 /* Holds the call, until the deadline or, when retry_ms is not 0, so long at most (that is
  * HELD_HAPPENED).  ERR_BUSY past the caps of conf.def: then it is not held. */
 int hold_begin(struct hold *h, int64_t retry_ms, struct err *err);
-/* What it waits for, once it is held; ERR_BUSY without memory, and it is not held any more. */
+/* What it waits for, once it is held; the same as the one before costs nothing.  ERR_BUSY past the
+ * user's cap and without memory: then it is not held any more. */
 int hold_for(struct hold *h, enum held_kind kind, uint32_t number, struct err *err);
+/* What it keeps in memory while it is held is as much as n ids: they count, be there fewer that it
+ * waits for.  After the last hold_for(); ERR_BUSY as there. */
+int hold_weighs(struct hold *h, size_t n, struct err *err);
 
 /* That has happened: everybody who waits for it is resumed soon, never before this returns. */
 void held_happened(struct held *w, enum held_kind kind, uint32_t number);
+/* Grows with that, and sometimes without.  What happens between a look and hold_for() wakes nobody:
+ * whoever looks in several turns of the loop compares, and looks again. */
+uint64_t held_news(const struct held *w, enum held_kind kind, uint32_t number);
 
 #endif

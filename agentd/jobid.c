@@ -63,6 +63,30 @@ int jobid_parse(const char *text, struct jobid *out, struct err *err)
     return 0;
 }
 
+int jobids_parse(const char *const *texts, size_t n, struct jobid *out, struct err *err)
+{
+    size_t lists = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (jobid_parse(texts[i], &out[i], err) < 0)
+            return -1;
+        if (out[i].kind == JOBID_TASKS && ++lists > JOBID_LISTS_MAX)
+            return err_set(err, ERR_LIMIT,
+                           "more than %d ids like %.80s: give fewer of them at once, or each task",
+                           JOBID_LISTS_MAX, texts[i]);
+    }
+    return 0;
+}
+
+int jobid_order(const void *a, const void *b)
+{
+    const struct jobid *x = a, *y = b;
+    if (x->id != y->id)
+        return x->id < y->id ? -1 : 1;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    return (x->second > y->second) - (x->second < y->second);
+}
+
 /* lo, lo + step, ... up to hi */
 struct tasks_range {
     uint64_t lo, hi, step;
@@ -112,12 +136,37 @@ static bool ranges_meet(const struct tasks_range *a, const struct tasks_range *b
     return first <= (__int128)a->hi && first <= (__int128)b->hi;
 }
 
-bool jobid_tasks_meet(const char *a, const char *b)
+/* Slurm's lists ascend, and may be long: 64 KiB.  Where to begin to look for n. */
+static const char *first_near(const char *tasks, uint64_t n)
+{
+    enum { SHORT = 256 };
+    size_t lo = 0, hi = strlen(tasks);
+    while (hi - lo > SHORT) {
+        size_t mid = lo + (hi - lo) / 2;
+        const char *comma = memchr(tasks + mid, ',', hi - mid);
+        if (comma && strtoul(comma + 1, NULL, 10) <= n)
+            lo = (size_t)(comma + 1 - tasks);
+        else
+            hi = mid;
+    }
+    return tasks + lo;
+}
+
+/* The same for a range without a step. */
+static bool meets_plain(const struct tasks_range *x, const struct tasks_range *plain)
+{
+    uint64_t first = x->lo;
+    if (first < plain->lo)
+        first += (plain->lo - first + x->step - 1) / x->step * x->step;
+    return first <= x->hi && first <= plain->hi;
+}
+
+bool jobid_tasks_meet(const char *wanted, const char *tasks)
 {
     struct tasks_range x, y;
-    while (next_range(&a, &x))
-        for (const char *p = b; next_range(&p, &y);)
-            if (ranges_meet(&x, &y))
+    while (next_range(&wanted, &x))
+        for (const char *p = first_near(tasks, x.lo); next_range(&p, &y) && y.lo <= x.hi;)
+            if (y.step == 1 ? meets_plain(&x, &y) : ranges_meet(&x, &y))
                 return true;
     return false;
 }
@@ -125,8 +174,21 @@ bool jobid_tasks_meet(const char *a, const char *b)
 bool jobid_tasks_contain(const char *tasks, uint32_t n)
 {
     struct tasks_range r;
-    while (next_range(&tasks, &r))
-        if (n >= r.lo && n <= r.hi && (n - r.lo) % r.step == 0)
+    for (const char *p = first_near(tasks, n); next_range(&p, &r) && r.lo <= n;)
+        if (n <= r.hi && (n - r.lo) % r.step == 0)
             return true;
     return false;
+}
+
+size_t jobid_tasks(const char *tasks, uint32_t *out, size_t max)
+{
+    struct tasks_range r;
+    size_t n = 0;
+    while (next_range(&tasks, &r))
+        for (uint64_t at = r.lo; at <= r.hi && at <= UINT32_MAX; at += r.step) {
+            if (n == max)
+                return max + 1;
+            out[n++] = (uint32_t)at;
+        }
+    return n;
 }

@@ -81,7 +81,11 @@ struct jobrec *jobrec_new(struct bytes packed, struct err *err)
         err_set(err, ERR_PROTOCOL, "a job without job_id");
         return NULL;
     }
-    const char *const said[] = {j.state, j.name, j.user, j.partition, j.array_task, j.id};
+    /* The state of a job whose end is not known is the one it was last seen in: not one it is in.
+     */
+    bool unknown = str_eq(j.phase, phase_word(PHASE_UNKNOWN));
+    const char *state = unknown ? j.phase : j.state;
+    const char *const said[] = {state, j.name, j.user, j.partition, j.array_task, j.id};
     size_t strings = 0;
     for (size_t i = 0; i < ARRAY_LEN(said); i++)
         strings += strlen(str_or(said[i], "")) + 1;
@@ -95,11 +99,14 @@ struct jobrec *jobrec_new(struct bytes packed, struct err *err)
     char *end = (char *)copy + packed.n;
     fill(r, &j);
     r->packed = (struct bytes){copy, packed.n};
-    r->keys.state = append(&end, str_or(j.state, ""));
+    r->keys.state = append(&end, str_or(state, ""));
     r->keys.name = append(&end, str_or(j.name, ""));
     r->keys.user = append(&end, str_or(j.user, ""));
     r->keys.partition = append(&end, str_or(j.partition, ""));
     r->array_task = append(&end, str_or(j.array_task, ""));
+    int64_t task;
+    bool one = r->in_array && str_to_i64(r->array_task, 0, JOBREC_NO_TASK - 1, &task);
+    r->task = one ? (uint32_t)task : JOBREC_NO_TASK;
     r->id = append(&end, str_or(j.id, ""));
     return r;
 }
@@ -143,6 +150,162 @@ bool jobrec_named(const struct jobrec *r, const struct jobid *id)
         return r->in_het && r->group == id->id && r->het_offset == id->second;
     }
     return false;
+}
+
+/* The first of ids, in order, whose number is not below. */
+static size_t first_id(const struct jobid *ids, size_t n, uint64_t number)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (ids[mid].id < number)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+bool jobrec_named_any(const struct jobrec *r, const struct jobid *ids, size_t n)
+{
+    const struct jobid alone = {.kind = JOBID_PLAIN, .id = r->job_id};
+    if (r->job_id != r->group && n && bsearch(&alone, ids, n, sizeof *ids, jobid_order))
+        return true;
+    size_t first = first_id(ids, n, r->group);
+    ids += first;
+    n = first_id(ids, n - first, r->group + 1ULL);
+    if (n == 0)
+        return false;
+    if (r->in_array && r->task == JOBREC_NO_TASK) { /* several tasks: each id may name some */
+        for (size_t i = 0; i < n; i++)
+            if (jobrec_named(r, &ids[i]))
+                return true;
+        return false;
+    }
+    const struct jobid one = {.kind = r->in_het ? JOBID_HET : JOBID_TASK,
+                              .id = r->group,
+                              .second = r->in_het ? r->het_offset : r->task};
+    const struct jobid *found = bsearch(&one, ids, n, sizeof *ids, jobid_order);
+    if (jobrec_named(r, ids) || (found && jobrec_named(r, found)))
+        return true;
+    for (; n && ids[n - 1].kind == JOBID_TASKS; n--)
+        if (jobrec_named(r, &ids[n - 1]))
+            return true;
+    return false;
+}
+
+/* ---- several ---- */
+
+bool jobrecs_add(struct jobrecs *l, struct jobrec *rec)
+{
+    if (l->n == l->room) {
+        size_t room = l->room ? 2 * l->room : 8;
+        struct jobrec **v = reallocarray(l->v, room, sizeof(struct jobrec *));
+        if (!v)
+            return false;
+        l->v = v;
+        l->room = room;
+    }
+    l->v[l->n++] = jobrec_ref(rec);
+    return true;
+}
+
+void jobrecs_clear(struct jobrecs *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        jobrec_unref(l->v[i]);
+    free(l->v);
+    *l = (struct jobrecs){0};
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct jobrec *x = *(struct jobrec *const *)a, *y = *(struct jobrec *const *)b;
+    return (x->job_id > y->job_id) - (x->job_id < y->job_id);
+}
+
+static int by_group(const void *a, const void *b)
+{
+    const struct jobrec *x = *(struct jobrec *const *)a, *y = *(struct jobrec *const *)b;
+    if (x->group != y->group)
+        return x->group < y->group ? -1 : 1;
+    if (x->task != y->task)
+        return x->task < y->task ? -1 : 1;
+    return by_id(a, b);
+}
+
+void jobrecs_sort_by_id(struct jobrec **v, size_t n)
+{
+    if (n)
+        qsort(v, n, sizeof(struct jobrec *), by_id);
+}
+
+void jobrecs_sort_by_group(struct jobrec **v, size_t n)
+{
+    if (n)
+        qsort(v, n, sizeof(struct jobrec *), by_group);
+}
+
+struct jobrec **jobrecs_by_group(struct jobrec *const *v, size_t n)
+{
+    struct jobrec **copy = calloc(n + 1, sizeof(struct jobrec *));
+    if (copy && n) {
+        memcpy(copy, v, n * sizeof(struct jobrec *));
+        jobrecs_sort_by_group(copy, n);
+    }
+    return copy;
+}
+
+struct jobrec **jobrecs_with_id(struct jobrec **v, size_t n, uint32_t job_id)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (v[mid]->job_id < job_id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < n && v[lo]->job_id == job_id ? &v[lo] : NULL;
+}
+
+/* The first of v, sorted by group, of that group whose task is not below. */
+static size_t lower_bound(struct jobrec *const *v, size_t n, uint64_t group, uint32_t task)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (v[mid]->group < group || (v[mid]->group == group && v[mid]->task < task))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+struct jobrec *const *jobrecs_of_group(struct jobrec *const *v, size_t n, uint32_t group,
+                                       size_t *ret_n)
+{
+    size_t first = lower_bound(v, n, group, 0);
+    *ret_n = lower_bound(v, n, group + 1ULL, 0) - first;
+    return v + first;
+}
+
+struct jobrec *const *jobrecs_of_id(struct jobrec *const *v, size_t n, const struct jobid *id,
+                                    size_t *ret_n)
+{
+    size_t first = lower_bound(v, n, id->id, 0), end = lower_bound(v, n, id->id + 1ULL, 0);
+    if (id->kind == JOBID_TASK) {
+        first = lower_bound(v, n, id->id, id->second);
+        if (first < end && v[first]->task == id->second)
+            end = lower_bound(v, n, id->id, id->second + 1);
+        else /* of those that are still together */
+            first = lower_bound(v, n, id->id, JOBREC_NO_TASK);
+    } else if (id->kind == JOBID_HET && first < end && !v[first]->in_het) {
+        end = first;
+    }
+    *ret_n = end - first;
+    return v + first;
 }
 
 /* ---- filters ---- */

@@ -18,11 +18,14 @@ struct job_keys {
     const char *state, *name, *user, *partition; /* never NULL */
 };
 
+#define JOBREC_NO_TASK UINT32_MAX
+
 struct jobrec {
     size_t refs;
     uint32_t job_id;
     uint32_t group; /* the array's or het job's id, else job_id */
     uint32_t het_offset;
+    uint32_t task; /* of an array, when it is one alone; else JOBREC_NO_TASK */
     bool in_array, in_het;
     bool ended; /* phase is an end */
     enum phase phase;
@@ -47,6 +50,39 @@ bool jobrec_same_job(const struct jobrec *then, const struct jobrec *now);
 bool jobrec_same_run(const struct jobrec *a, const struct jobrec *b);
 /* Is it one of those that the id names? */
 bool jobrec_named(const struct jobrec *r, const struct jobid *id);
+/* One of n that are in the order of jobid_order()?  Looks at a few of them: ten thousand tasks of
+ * an array may be asked for. */
+bool jobrec_named_any(const struct jobrec *r, const struct jobid *ids, size_t n);
+
+/* ---- several ---- */
+
+/* A growing list of references.  {0} is an empty one. */
+struct jobrecs {
+    struct jobrec **v;
+    size_t n, room;
+};
+
+/* Takes a reference of its own; false without memory. */
+bool jobrecs_add(struct jobrecs *l, struct jobrec *rec);
+/* Gives all of them back; the list is empty then. */
+void jobrecs_clear(struct jobrecs *l);
+
+void jobrecs_sort_by_id(struct jobrec **v, size_t n);
+/* By group, and in it by task: what an array's or het job's id names is beside one another. */
+void jobrecs_sort_by_group(struct jobrec **v, size_t n);
+/* A copy of v so sorted, for free(); NULL without memory. */
+struct jobrec **jobrecs_by_group(struct jobrec *const *v, size_t n);
+/* Where the record is in v, which is sorted by id; NULL when it has none. */
+struct jobrec **jobrecs_with_id(struct jobrec **v, size_t n, uint32_t job_id);
+/* The records of a group in v, which is sorted by group: the first, and how many. */
+struct jobrec *const *jobrecs_of_group(struct jobrec *const *v, size_t n, uint32_t group,
+                                       size_t *ret_n);
+/* Those of them that the id may name by their group: each of a large array's tasks is found without
+ * looking at the others. */
+struct jobrec *const *jobrecs_of_id(struct jobrec *const *v, size_t n, const struct jobid *id,
+                                    size_t *ret_n);
+
+/* ---- filters ---- */
 
 /* Every condition must hold; one that is 0, NULL or -1 always does. */
 struct job_filter {

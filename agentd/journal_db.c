@@ -13,7 +13,7 @@
 #include "common/str.h"
 
 enum {
-    SCHEMA = 1,
+    SCHEMA = 3,
     APPLICATION_ID = 0x534c4147, /* "SLAG" */
     CHECK_MS = 2000,             /* of the file when it is opened: what can be seen in this time */
     PRUNE_STEP = 500,            /* rows */
@@ -27,10 +27,17 @@ enum {
     "SELECT e.number, r.body, e.uid, e.tag, e.end_time, e.state, e.name, e.user, e.partition "     \
     "FROM ended e JOIN record r ON r.number = e.number WHERE "
 
+#define REQUEST_COLUMNS                                                                            \
+    "uid, id, hash, state, attempt, tag, begun, changed, job_id, submit_time, code, text"
+
 static const char *const sql[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
     [ST_COMMIT] = "COMMIT",
     [ST_PROBE] = "UPDATE meta SET value = ?1 WHERE name = 'opened'",
+    [ST_ALIVE] = "UPDATE meta SET value = ?1 WHERE name = ?2",
+    [ST_SAW] = "REPLACE INTO seen (job_id, submit_time, body) VALUES (?1, ?2, ?3)",
+    [ST_SEEN] = "SELECT job_id, body FROM seen WHERE job_id > ?1 ORDER BY job_id LIMIT ?2",
+    [ST_FORGET] = "DELETE FROM seen WHERE job_id = ?1 AND submit_time <= ?2",
     [ST_KNOWN] = "SELECT number, phase FROM ended "
                  "WHERE job_id = ?1 AND submit_time = ?2 AND restarts = ?3",
     [ST_DELETE] = "DELETE FROM ended WHERE number = ?1",
@@ -48,12 +55,23 @@ static const char *const sql[ST_COUNT] = {
     [ST_OLDEST] = "SELECT number, end_time FROM ended WHERE end_time < ?1 "
                   "ORDER BY end_time LIMIT ?2",
     [ST_BEGINS] = "UPDATE meta SET value = max(value, ?1) WHERE name = 'begins'",
+    [ST_REQUEST_GET] = "SELECT " REQUEST_COLUMNS " FROM request WHERE uid = ?1 AND id = ?2",
+    [ST_REQUEST_PUT] = "INSERT OR REPLACE INTO request (" REQUEST_COLUMNS ") "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    /* By state: see requests.def. */
+    [ST_REQUESTS_OPEN] = "SELECT " REQUEST_COLUMNS " FROM request WHERE state <= 3 "
+                         "UNION ALL SELECT " REQUEST_COLUMNS " FROM request "
+                         "WHERE state > 3 AND changed >= ?1 AND (state >= 6 OR attempt > 1) "
+                         "LIMIT ?2",
+    [ST_REQUESTS_PRUNE] = "DELETE FROM request WHERE number IN "
+                          "(SELECT number FROM request WHERE state > 3 AND changed < ?1 LIMIT ?2)",
+    [ST_SEQUENCE] = "UPDATE meta SET value = value + 1 WHERE name = 'sequence'",
 };
 
 /* Records are apart, so that what is looked through stays small.  AUTOINCREMENT: no number is given
  * again, be its row pruned.  The first number is the time in microseconds, above all those of a
  * journal that was here before: whoever remembers one of these goes on rightly. */
-static const char schema[] =
+static const char schema_1[] =
     "BEGIN;"
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value);"
     "CREATE TABLE ended (number INTEGER PRIMARY KEY AUTOINCREMENT, job_id INTEGER NOT NULL,"
@@ -73,6 +91,32 @@ static const char schema[] =
     "PRAGMA application_id = 1397506375;"
     "PRAGMA user_version = 1;"
     "COMMIT;";
+
+/* Jobs that have not ended, as last seen: those that end while no broker runs are missed. */
+static const char schema_2[] =
+    "BEGIN;"
+    "CREATE TABLE seen (job_id INTEGER PRIMARY KEY, submit_time INTEGER NOT NULL,"
+    " body BLOB NOT NULL);"
+    "INSERT INTO meta VALUES ('alive', 0), ('whole', CAST(strftime('%s', 'now') AS INTEGER));"
+    "PRAGMA user_version = 2;"
+    "COMMIT;";
+
+/* Submits by request id. */
+static const char schema_3[] =
+    "BEGIN;"
+    "CREATE TABLE request (number INTEGER PRIMARY KEY, uid INTEGER NOT NULL,"
+    " id BLOB NOT NULL, hash BLOB NOT NULL, state INTEGER NOT NULL,"
+    " attempt INTEGER NOT NULL, tag INTEGER NOT NULL, begun INTEGER NOT NULL,"
+    " changed INTEGER NOT NULL, job_id INTEGER NOT NULL, submit_time INTEGER NOT NULL,"
+    " code INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (uid, id));"
+    "CREATE INDEX request_open ON request (state) WHERE state <= 3;"
+    "CREATE INDEX request_over ON request (changed) WHERE state > 3;"
+    "INSERT INTO meta VALUES ('sequence', 0);"
+    "PRAGMA user_version = 3;"
+    "COMMIT;";
+
+/* What leads to each version from the one before. */
+static const char *const schemas[SCHEMA + 1] = {NULL, schema_1, schema_2, schema_3};
 
 /* ---- what can be wrong ---- */
 
@@ -277,21 +321,22 @@ static int set_up(struct journal_db *db)
 
 static int check_schema(struct journal_db *db)
 {
-    int64_t id, version, tables;
+    int64_t id = 0, version = 0, tables = 0;
     char text[500];
     int rc = ask_number(db->sq, "PRAGMA application_id", &id);
     if (rc == SQLITE_OK)
         rc = ask_number(db->sq, "PRAGMA user_version", &version);
     if (rc == SQLITE_OK)
         rc = ask_number(db->sq, "SELECT count(*) FROM sqlite_master", &tables);
-    if (rc == SQLITE_OK && tables == 0 && id == 0)
-        rc = sqlite3_exec(db->sq, schema, NULL, NULL, NULL);
-    else if (rc == SQLITE_OK && (id != APPLICATION_ID || version != SCHEMA)) {
+    bool empty = tables == 0 && id == 0;
+    if (rc == SQLITE_OK && !empty && (id != APPLICATION_ID || version < 1 || version > SCHEMA)) {
         snprintf(text, sizeof text, "%.200s: %s move it away, and a new one is made", db->path,
                  id != APPLICATION_ID ? "it is no journal of slurm-agentd:"
                                       : "a newer slurm-agentd has written it: use that one, or");
         return broken(db, text);
     }
+    for (version = empty ? 0 : version; rc == SQLITE_OK && version < SCHEMA; version++)
+        rc = sqlite3_exec(db->sq, schemas[version + 1], NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : broken_rc(db, rc);
 }
 
@@ -332,6 +377,13 @@ static int read_state(struct journal_db *db)
 {
     static const char newest[] = "SELECT seq FROM sqlite_sequence WHERE name = 'ended'";
     static const char begins[] = "SELECT value FROM meta WHERE name = 'begins'";
+    static const char alive[] = "SELECT value FROM meta WHERE name = 'alive'";
+    static const char whole[] = "SELECT value FROM meta WHERE name = 'whole'";
+    /* Jobs whose end was noted, and that it was their request's was not. */
+    static const char over[] =
+        "UPDATE request SET state = 4 WHERE state = 3 AND EXISTS (SELECT 1 FROM ended e WHERE "
+        "e.job_id = request.job_id AND e.uid = request.uid AND e.tag = request.tag "
+        "AND e.phase <> 'UNKNOWN')";
     int rc = SQLITE_OK;
     for (size_t i = 0; rc == SQLITE_OK && i < ST_COUNT; i++)
         rc = sqlite3_prepare_v3(db->sq, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &db->st[i], NULL);
@@ -340,7 +392,15 @@ static int read_state(struct journal_db *db)
     if (rc == SQLITE_OK)
         rc = ask_number(db->sq, begins, &db->state.begins);
     if (rc == SQLITE_OK)
+        rc = ask_number(db->sq, alive, &db->state.alive);
+    if (rc == SQLITE_OK)
+        rc = ask_number(db->sq, whole, &db->state.whole);
+    if (rc == SQLITE_OK)
         rc = ask_number(db->sq, "SELECT count(*) FROM ended", &db->rows);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db->sq, over, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = journal_db_identify(db);
     return rc == SQLITE_OK ? 0 : broken_rc(db, rc);
 }
 
@@ -412,8 +472,27 @@ int journal_db_begin(struct journal_db *db, struct err *err)
         return journal_fail(db, err);
     db->begun_rows = db->rows;
     db->put_number = 0;
+    db->begun_requests = 0;
     int rc = journal_run(db, ST_BEGIN);
     return rc == SQLITE_OK ? 0 : journal_write_failed(db, rc, err);
+}
+
+static int set_meta(struct journal_db *db, const char *name, int64_t value)
+{
+    sqlite3_bind_text(db->st[ST_ALIVE], 2, name, -1, SQLITE_STATIC);
+    return journal_run_with(db, ST_ALIVE, value);
+}
+
+int journal_db_alive(struct journal_db *db, int64_t alive, int64_t whole, struct err *err)
+{
+    int rc = set_meta(db, "alive", alive);
+    if (rc == SQLITE_OK && whole > db->state.whole)
+        rc = set_meta(db, "whole", whole);
+    if (rc != SQLITE_OK)
+        return journal_write_failed(db, rc, err);
+    db->state.alive = alive;
+    db->state.whole = whole > db->state.whole ? whole : db->state.whole;
+    return 0;
 }
 
 int journal_db_commit(struct journal_db *db, struct err *err)
@@ -423,6 +502,7 @@ int journal_db_commit(struct journal_db *db, struct err *err)
         return journal_write_failed(db, rc, err);
     if (db->put_number)
         db->state.newest = db->put_number;
+    journal_db_mark(db);
     return 0;
 }
 
@@ -477,6 +557,11 @@ static void prune_step(struct journal_db *db)
         rc = prune(db, clock_now() - db->days * DAY_S, may_prune(db), &old);
     if (rc == SQLITE_OK && db->rows > db->max_rows)
         rc = prune(db, INT64_MAX, db->rows - db->max_rows, &over);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(db->st[ST_REQUESTS_PRUNE], 2, PRUNE_STEP);
+        rc = journal_run_with(db, ST_REQUESTS_PRUNE, clock_now() - db->days * DAY_S);
+        over += sqlite3_changes(db->sq);
+    }
     if (rc == SQLITE_OK)
         rc = journal_run(db, ST_COMMIT);
     if (rc != SQLITE_OK) {

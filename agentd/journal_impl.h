@@ -10,13 +10,18 @@
 
 enum {
     JOURNAL_RETRY_MS = 10000,
-    JOURNAL_FIND_MS = 10000, /* a part of a find that takes longer is given up */
+    JOURNAL_FIND_MS = 10000, /* a find that takes longer is given up */
+    JOURNAL_SLICE_MS = 20,   /* of one find, before others have a turn */
 };
 
 enum journal_statement {
     ST_BEGIN,
     ST_COMMIT,
     ST_PROBE,
+    ST_ALIVE,
+    ST_SAW,
+    ST_SEEN,
+    ST_FORGET,
     ST_KNOWN,
     ST_DELETE,
     ST_INSERT,
@@ -29,6 +34,11 @@ enum journal_statement {
     ST_FIRST_SINCE,
     ST_OLDEST,
     ST_BEGINS,
+    ST_REQUEST_GET,
+    ST_REQUEST_PUT,
+    ST_REQUESTS_OPEN,
+    ST_REQUESTS_PRUNE,
+    ST_SEQUENCE,
     ST_COUNT,
 };
 
@@ -44,13 +54,15 @@ struct journal_db {
     int64_t retry_ms;    /* not open, or no_writing: the next try */
     int64_t deadline_ms; /* of the statement that runs; 0: none */
 
-    int64_t rows;        /* in the table */
-    int64_t begun_rows;  /* the same when the transaction began */
-    int64_t put_number;  /* the highest of this transaction */
-    int64_t prune_ms;    /* the next step */
-    int64_t day_ms;      /* the end of this day of pruning by age */
-    int64_t day_left;    /* rows that may still go until then */
-    int64_t bad_said_ms; /* when a bad row was last spoken of */
+    int64_t rows;           /* in the table */
+    int64_t begun_rows;     /* the same when the transaction began */
+    int64_t put_number;     /* the highest of this transaction */
+    int64_t prune_ms;       /* the next step */
+    int64_t day_ms;         /* the end of this day of pruning by age */
+    int64_t day_left;       /* rows that may still go until then */
+    int64_t bad_said_ms;    /* when a bad row was last spoken of */
+    int64_t sequence;       /* of changes to requests, as committed */
+    int64_t begun_requests; /* those of this transaction */
     struct journal_state state;
 };
 
@@ -69,5 +81,10 @@ int journal_run_with(struct journal_db *db, enum journal_statement s, int64_t v)
 int journal_number(sqlite3_stmt *st, int64_t *ret);
 /* Text of a row; "" for none. */
 const char *journal_column(sqlite3_stmt *st, int i);
+
+/* Which journal is it?  A copy becomes another one.  Gives an SQLite code. */
+int journal_db_identify(struct journal_db *db);
+/* After a commit: what a copy of the file will lack. */
+void journal_db_mark(struct journal_db *db);
 
 #endif

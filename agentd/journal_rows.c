@@ -73,9 +73,18 @@ static struct bytes pack_record(struct journal_db *db, const struct jobrec *rec)
     return wire_out_bytes(db->out);
 }
 
+/* Its end is known now. */
+static int forget(struct journal_db *db, const struct jobrec *rec)
+{
+    sqlite3_bind_int64(db->st[ST_FORGET], 2, rec->submit_time);
+    return journal_run_with(db, ST_FORGET, rec->job_id);
+}
+
 int journal_db_put(struct journal_db *db, struct journal_row *row, struct err *err)
 {
     int rc = make_room(db, row);
+    if (rc == SQLITE_OK)
+        rc = forget(db, row->rec);
     if (rc == SQLITE_OK && row->known)
         return 0;
     struct bytes body = pack_record(db, row->rec);
@@ -95,6 +104,20 @@ int journal_db_put(struct journal_db *db, struct journal_row *row, struct err *e
     return 0;
 }
 
+int journal_db_saw(struct journal_db *db, const struct jobrec *rec, struct err *err)
+{
+    sqlite3_stmt *st = db->st[ST_SAW];
+    if (rec->ended) {
+        int gone = forget(db, rec);
+        return gone == SQLITE_OK ? 0 : journal_write_failed(db, gone, err);
+    }
+    sqlite3_bind_int64(st, 1, rec->job_id);
+    sqlite3_bind_int64(st, 2, rec->submit_time);
+    sqlite3_bind_blob64(st, 3, rec->packed.p, rec->packed.n, SQLITE_STATIC);
+    int rc = journal_run(db, ST_SAW);
+    return rc == SQLITE_OK ? 0 : journal_write_failed(db, rc, err);
+}
+
 /* ---- find ---- */
 
 static bool is_full(const struct journal_finding *f)
@@ -103,7 +126,7 @@ static bool is_full(const struct journal_finding *f)
            (f->query.bytes && f->bytes >= f->query.bytes);
 }
 
-static bool add(struct journal_finding *f, int64_t number, struct jobrec *rec)
+static bool add(struct journal_finding *f, const struct journal_row *row)
 {
     if (f->n == f->room) {
         size_t room = f->room ? 2 * f->room : 16;
@@ -113,8 +136,8 @@ static bool add(struct journal_finding *f, int64_t number, struct jobrec *rec)
         f->rows = rows;
         f->room = room;
     }
-    f->rows[f->n++] = (struct journal_row){.number = number, .rec = rec};
-    f->bytes += rec->packed.n;
+    f->rows[f->n++] = *row;
+    f->bytes += row->rec->packed.n;
     return true;
 }
 
@@ -148,79 +171,70 @@ static struct jobrec *read_record(struct journal_db *db, sqlite3_stmt *st)
     return NULL;
 }
 
-/* Rows that one number of the request's ids names. */
-struct named {
-    int64_t number;
-    size_t first, n; /* of f->ids: those with that number in front */
-};
-
-struct names {
-    struct named *v;
-    size_t n, room;
-};
-
-static bool any_names(const struct journal_finding *f, const struct named *m,
-                      const struct jobrec *rec)
-{
-    for (size_t i = 0; i < m->n; i++)
-        if (jobrec_named(rec, &f->ids[m->first + i]))
-            return true;
-    return false;
-}
-
 /* One row; m NULL: any id. */
 static int take_row(struct journal_db *db, struct journal_finding *f, sqlite3_stmt *st,
-                    const struct named *m)
+                    const struct journal_named *m)
 {
     struct jobrec *rec = row_matches(f, st) ? read_record(db, st) : NULL;
-    if (!rec || (m && !any_names(f, m, rec))) {
+    if (!rec || (m && !jobrec_named_any(rec, f->ids + m->first, m->n))) {
         jobrec_unref(rec);
         return SQLITE_OK;
     }
-    if (add(f, sqlite3_column_int64(st, 0), rec))
+    const struct journal_row row = {
+        .number = sqlite3_column_int64(st, 0),
+        .time = sqlite3_column_int64(st, 4),
+        .rec = rec,
+    };
+    if (add(f, &row))
         return SQLITE_OK;
     jobrec_unref(rec);
     return SQLITE_NOMEM;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    uint32_t x = ((const struct jobid *)a)->id, y = ((const struct jobid *)b)->id;
-    return (x > y) - (x < y);
-}
-
 static int by_number(const void *a, const void *b)
 {
-    int64_t x = ((const struct named *)a)->number, y = ((const struct named *)b)->number;
+    int64_t x = ((const struct journal_named *)a)->number;
+    int64_t y = ((const struct journal_named *)b)->number;
     return (x > y) - (x < y);
 }
 
-static int collect(struct journal_db *db, const struct journal_finding *f, size_t first, size_t n,
-                   struct names *names)
+static bool add_named(struct journal_finding *f, int64_t number, size_t first, size_t n)
+{
+    if (f->n_named == f->room_named) {
+        size_t room = f->room_named ? 2 * f->room_named : 64;
+        struct journal_named *v = reallocarray(f->named, room, sizeof *v);
+        if (!v)
+            return false;
+        f->named = v;
+        f->room_named = room;
+    }
+    f->named[f->n_named++] = (struct journal_named){number, first, n};
+    return true;
+}
+
+/* What the next number in front may name. */
+static int collect(struct journal_db *db, struct journal_finding *f)
 {
     sqlite3_stmt *st = db->st[ST_NAMED];
+    size_t first = f->next_id, end = first + 1;
     int rc;
+    while (end < f->query.n_ids && f->ids[end].id == f->ids[first].id)
+        end++;
+    f->next_id = end;
     sqlite3_bind_int64(st, 1, f->ids[first].id);
     sqlite3_bind_int64(st, 2, f->query.after);
-    while ((rc = sqlite3_step(st)) == SQLITE_ROW && names->n < NAMED_MAX) {
-        if (names->n == names->room) {
-            size_t room = names->room ? 2 * names->room : 64;
-            struct named *v = reallocarray(names->v, room, sizeof *v);
-            if (!v) {
-                rc = SQLITE_NOMEM;
-                break;
-            }
-            names->v = v;
-            names->room = room;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW && f->n_named < NAMED_MAX)
+        if (!add_named(f, sqlite3_column_int64(st, 0), first, end - first)) {
+            rc = SQLITE_NOMEM;
+            break;
         }
-        names->v[names->n++] = (struct named){sqlite3_column_int64(st, 0), first, n};
-    }
     journal_done(st);
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-static int fetch(struct journal_db *db, struct journal_finding *f, const struct named *m)
+static int fetch(struct journal_db *db, struct journal_finding *f)
 {
+    const struct journal_named *m = &f->named[f->next_named++];
     sqlite3_stmt *st = db->st[ST_ONE];
     if (f->n && f->rows[f->n - 1].number == m->number) /* 12 and 12_3 name the same row */
         return SQLITE_OK;
@@ -236,26 +250,28 @@ static int fetch(struct journal_db *db, struct journal_finding *f, const struct 
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static int find_named(struct journal_db *db, struct journal_finding *f, struct err *err)
+static int find_named(struct journal_db *db, struct journal_finding *f, bool *ret_again,
+                      struct err *err)
 {
-    struct names names = {0};
+    int64_t until = clock_mono_ms() + JOURNAL_SLICE_MS;
     int rc = SQLITE_OK;
-    size_t n = f->query.n_ids;
-    qsort(f->ids, n, sizeof *f->ids, by_id);
-    for (size_t i = 0, end; rc == SQLITE_OK && i < n; i = end) {
-        for (end = i + 1; end < n && f->ids[end].id == f->ids[i].id;)
-            end++;
-        rc = collect(db, f, i, end - i, &names);
+    if (!f->started)
+        qsort(f->ids, f->query.n_ids, sizeof *f->ids, jobid_order);
+    f->started = true;
+    while (rc == SQLITE_OK && f->next_id < f->query.n_ids && clock_mono_ms() < until) {
+        rc = collect(db, f);
+        if (f->next_id == f->query.n_ids && f->n_named)
+            qsort(f->named, f->n_named, sizeof *f->named, by_number);
     }
-    if (names.n)
-        qsort(names.v, names.n, sizeof *names.v, by_number);
-    for (size_t i = 0; rc == SQLITE_OK && !f->more && i < names.n; i++)
-        rc = fetch(db, f, &names.v[i]);
-    free(names.v);
+    bool collected = f->next_id == f->query.n_ids;
+    while (rc == SQLITE_OK && collected && !f->more && f->next_named < f->n_named &&
+           clock_mono_ms() < until)
+        rc = fetch(db, f);
     if (rc != SQLITE_OK)
         return journal_read_failed(db, rc, err);
-    if (names.n >= NAMED_MAX)
+    if (f->n_named >= NAMED_MAX)
         return err_set(err, ERR_LIMIT, "the ids name more than %d jobs: name fewer", NAMED_MAX);
+    *ret_again = !f->more && (!collected || f->next_named < f->n_named);
     return 0;
 }
 
@@ -301,18 +317,79 @@ static int find_part(struct journal_db *db, struct journal_finding *f, bool *ret
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+/* All parts of a find together have a deadline. */
+static int64_t begin_part(struct journal_db *db, const struct journal_finding *f)
+{
+    int64_t now = clock_mono_ms();
+    db->deadline_ms = now + JOURNAL_FIND_MS - f->spent_ms;
+    return now;
+}
+
+static void end_part(struct journal_db *db, struct journal_finding *f, int64_t begun_ms)
+{
+    f->spent_ms += clock_mono_ms() - begun_ms;
+    db->deadline_ms = 0;
+}
+
+static int check_spent(const struct journal_finding *f, struct err *err)
+{
+    return f->spent_ms < JOURNAL_FIND_MS
+               ? 0
+               : err_set(err, ERR_TIMEOUT, "the journal takes longer than %d s to look it up",
+                         JOURNAL_FIND_MS / 1000);
+}
+
 int journal_db_find(struct journal_db *db, struct journal_finding *f, bool *ret_again,
                     struct err *err)
 {
     *ret_again = false;
     if (!db->sq)
         return journal_fail(db, err);
-    db->deadline_ms = clock_mono_ms() + JOURNAL_FIND_MS;
+    if (check_spent(f, err) < 0)
+        return -1;
+    int64_t begun = begin_part(db, f);
     int rc = SQLITE_OK, failed = 0;
     if (f->query.n_ids)
-        failed = find_named(db, f, err);
+        failed = find_named(db, f, ret_again, err);
     else
         rc = find_part(db, f, ret_again);
-    db->deadline_ms = 0;
+    end_part(db, f, begun);
     return rc == SQLITE_OK ? failed : journal_read_failed(db, rc, err);
+}
+
+int journal_db_seen(struct journal_db *db, struct journal_finding *f, bool *ret_again,
+                    struct err *err)
+{
+    *ret_again = false;
+    if (!db->sq)
+        return journal_fail(db, err);
+    sqlite3_stmt *st = db->st[ST_SEEN];
+    size_t seen = 0;
+    int rc;
+    sqlite3_bind_int64(st, 1, f->at);
+    sqlite3_bind_int64(st, 2, WINDOW);
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct bytes body = {sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1)};
+        struct err ignored = {0};
+        struct jobrec *rec = body.p ? jobrec_new(body, &ignored) : NULL;
+        f->at = sqlite3_column_int64(st, 0);
+        seen++;
+        const struct journal_row row = {.rec = rec};
+        if (rec && !add(f, &row)) {
+            jobrec_unref(rec);
+            rc = SQLITE_NOMEM;
+            break;
+        }
+    }
+    journal_done(st);
+    *ret_again = seen == WINDOW;
+    return rc == SQLITE_DONE ? 0 : journal_read_failed(db, rc, err);
+}
+
+void journal_finding_done(struct journal_finding *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        jobrec_unref(f->rows[i].rec);
+    free(f->rows);
+    free(f->named);
 }

@@ -37,6 +37,11 @@ void leases_free(struct leases *t)
     free(t);
 }
 
+void leases_set_policy(struct leases *t, const struct lease_policy *policy)
+{
+    t->policy = *policy;
+}
+
 void leases_drop(struct leases *t)
 {
     for (size_t i = 0; i < t->n; i++)
@@ -132,6 +137,7 @@ int leases_grant(struct leases *t, const struct lease_request *req, int64_t now,
         .until = now + req->lifetime_s,
         .ngroups = req->ngroups,
         .groups = TAKE(groups),
+        .spawns = known ? known->spawns : (struct bucket){0},
     };
     return 0;
 }

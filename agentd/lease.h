@@ -6,6 +6,7 @@
 #ifndef AGENTD_LEASE_H
 #define AGENTD_LEASE_H
 
+#include "agentd/bucket.h"
 #include "agentd/monitor_proto.h"
 
 enum {
@@ -19,7 +20,8 @@ struct lease {
     uint32_t uid, gid;
     int64_t until;
     uint32_t ngroups;
-    uint32_t *groups; /* owned by the table */
+    uint32_t *groups;     /* owned by the table */
+    struct bucket spawns; /* the monitor's; a renewal does not fill it */
 };
 
 struct leases;
@@ -32,6 +34,8 @@ struct lease_policy {
 
 struct leases *leases_new(const struct lease_policy *policy); /* NULL without memory */
 void leases_free(struct leases *t);
+/* For what is granted from now on; HELLOs that were taken stay so. */
+void leases_set_policy(struct leases *t, const struct lease_policy *policy);
 /* ERR_DENIED for a uid that is not served, ERR_AUTH for a HELLO that was taken before, ERR_BUSY
  * when a table is full.  On failure nothing has changed. */
 int leases_grant(struct leases *t, const struct lease_request *req, int64_t now, struct err *err);

@@ -19,7 +19,9 @@
 
 #include "agentd/addr.h"
 #include "agentd/pipes.h"
+#include "agentd/turns.h"
 #include "common/clock.h"
+#include "common/fdio.h"
 #include "common/log.h"
 #include "common/str.h"
 
@@ -28,26 +30,29 @@ enum {
     LISTEN_GROW = 64,         /* how many more at a time */
     LISTEN_MAX_CALLS = 20000, /* requests held at once; beyond, nng makes the clients wait */
     LISTEN_SEND_MS = 5000,    /* a client that does not read loses its connection */
+    LISTEN_DOOMED = 64,       /* connections to close; more wait for the next second */
     LISTEN_TURN = 256,        /* frames of one turn of the loop */
     LISTEN_TURN_MS = 5,       /* and no more once they took so long */
     PROBE_EVERY_MS = 2000,
     PROBE_PATIENCE_MS = 5000,
     STUCK_MS = 60000, /* for a moment when nobody waits for an answer */
     STOP_S = 3,       /* then it ends by a signal */
+    /* Frames that wait for their turn: past it nng keeps one of each connection. */
+    LISTEN_WAITING = 8192,
+    LISTEN_WAITING_BYTES = 64 << 20,
 };
 
 /* A context: receives one request, waits for its answer, sends it, and over again. */
 struct listen_call {
+    struct turn turn; /* in listen->arrived, then in listen->turns */
     struct listen *listen;
-    struct listen_call *next; /* in listen->arrived */
     nng_ctx ctx;
     nng_aio *aio;
     nng_msg *msg; /* the request, later the reply */
     nng_pipe pipe;
     bool sending;
-    bool too_many; /* the connection has more of them than it may */
-    int64_t uid;   /* whose the answer is; -1: nobody's */
-    size_t bytes;  /* of the answer */
+    int64_t uid;  /* whose the answer is; -1: nobody's */
+    size_t bytes; /* of the answer */
     char origin[PIPES_ORIGIN], key[PIPES_ORIGIN];
 };
 
@@ -56,35 +61,60 @@ struct listen {
     sd_event_source *wake_source, *tick_source;
     nng_socket sock;
     listen_frame_fn on_frame;
+    listen_whose_fn whose;
     void *arg;
     int wake_fd;
     const struct agentd_conf *conf;
 
     pthread_mutex_t lock;
-    struct listen_call *arrived, **arrived_tail; /* under the lock */
-    size_t idle;                                 /* under the lock: contexts that receive */
-    bool closing;                                /* under the lock */
-    struct pipes *pipes;                         /* has its own */
+    struct turn *arrived, **arrived_tail; /* under the lock */
+    size_t idle;                          /* under the lock: contexts that receive */
+    size_t waiting, waiting_bytes;        /* under the lock: frames that have not had their turn */
+    bool closing;                         /* under the lock */
+    nng_pipe doomed[LISTEN_DOOMED];       /* under the lock: to be closed by the loop */
+    size_t ndoomed;                       /* under the lock */
+    struct pipes *pipes;                  /* has its own */
 
     int probe_fd;           /* -1: none is open */
     int64_t probe_ms;       /* when the last probe began */
     uint64_t probe_removed; /* connections that had gone by then */
     bool stuck;
 
-    struct listen_call **calls; /* all contexts; the loop's alone */
+    /* The loop's alone. */
+    struct turns turns;
+    struct listen_call **calls; /* all contexts */
     size_t ncalls;
 };
 
-static void wake(struct listen *l)
-{
-    uint64_t one = 1;
-    ssize_t ignored = write(l->wake_fd, &one, sizeof one);
-    (void)ignored;
-}
-
 /* ---- connections ---- */
 
-/* Who connects from where, and what is counted together: hosts have whole IPv6 networks. */
+/* Closing in a callback of the pipe's own has nng wait for itself for ever, and then no connection
+ * is ever given back: the loop does it. */
+static void doom(struct listen *l, nng_pipe pipe)
+{
+    pthread_mutex_lock(&l->lock);
+    bool room = l->ndoomed < LISTEN_DOOMED;
+    if (room)
+        l->doomed[l->ndoomed++] = pipe;
+    pthread_mutex_unlock(&l->lock);
+    pipes_doom(l->pipes, (uint32_t)nng_pipe_id(pipe));
+    if (room)
+        fdio_ring(l->wake_fd);
+}
+
+static void close_doomed(struct listen *l)
+{
+    nng_pipe v[LISTEN_DOOMED];
+    pthread_mutex_lock(&l->lock);
+    size_t n = l->ndoomed;
+    memcpy(v, l->doomed, n * sizeof *v);
+    l->ndoomed = 0;
+    pthread_mutex_unlock(&l->lock);
+    for (size_t i = 0; i < n; i++)
+        nng_pipe_close(v[i]);
+}
+
+/* Who connects from where, and what is counted together. */
 static void describe(nng_pipe pipe, char origin[PIPES_ORIGIN], char key[PIPES_ORIGIN])
 {
     nng_sockaddr sa;
@@ -92,18 +122,13 @@ static void describe(nng_pipe pipe, char origin[PIPES_ORIGIN], char key[PIPES_OR
     str_copy(origin, PIPES_ORIGIN, "local");
     if (nng_pipe_get_addr(pipe, NNG_OPT_REMADDR, &sa) != 0)
         sa.s_family = NNG_AF_UNSPEC;
-    if (sa.s_family == NNG_AF_INET) {
+    if (sa.s_family == NNG_AF_INET)
         inet_ntop(AF_INET, &sa.s_in.sa_addr, origin, PIPES_ORIGIN);
-    } else if (sa.s_family == NNG_AF_INET6) {
-        uint8_t network[16] = {0};
-        memcpy(network, sa.s_in6.sa_addr, 8);
+    else if (sa.s_family == NNG_AF_INET6)
         inet_ntop(AF_INET6, &sa.s_in6.sa_addr, origin, PIPES_ORIGIN);
-        inet_ntop(AF_INET6, network, key, PIPES_ORIGIN);
-        return;
-    } else if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) == 0) {
+    else if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) == 0)
         snprintf(origin, PIPES_ORIGIN, "local:%llu", (unsigned long long)uid);
-    }
-    str_copy(key, PIPES_ORIGIN, origin);
+    addr_key(origin, key, PIPES_ORIGIN);
 }
 
 static bool admit(struct listen *l, nng_pipe pipe)
@@ -127,12 +152,16 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     }
 }
 
-/* Ends connections that have not authenticated themselves in time, or that nobody uses. */
+/* Ends connections that have not authenticated themselves in time, that nobody uses, or that are
+ * in everybody's way. */
 static void drop_idle(struct listen *l)
 {
     enum { BATCH = 256 };
     uint32_t ids[BATCH];
-    size_t n = pipes_idle(l->pipes, ids, BATCH);
+    pthread_mutex_lock(&l->lock);
+    bool crowded = l->ncalls - l->idle > LISTEN_MAX_CALLS / 4 * 3;
+    pthread_mutex_unlock(&l->lock);
+    size_t n = pipes_idle(l->pipes, crowded, ids, BATCH);
     for (size_t i = 0; i < n; i++)
         nng_pipe_close((nng_pipe){.id = ids[i]});
 }
@@ -220,7 +249,7 @@ static void on_aio(void *arg)
             if (left)
                 nng_msg_free(left);
             if (rc == NNG_ETIMEDOUT)
-                nng_pipe_close(c->pipe);
+                doom(l, c->pipe);
         }
         if (rc != NNG_ECLOSED)
             receive(c);
@@ -239,16 +268,24 @@ static void on_aio(void *arg)
     c->msg = nng_aio_get_msg(c->aio);
     nng_aio_set_msg(c->aio, NULL);
     c->pipe = nng_msg_get_pipe(c->msg);
-    /* Closed by the loop: in a callback of the pipe's own, nng would wait for itself for ever. */
-    c->too_many = !pipes_received(l->pipes, pipe_of(c));
+    if (!pipes_received(l->pipes, pipe_of(c))) {
+        pipes_answered(l->pipes, pipe_of(c), -1, 0);
+        nng_msg_free(c->msg);
+        c->msg = NULL;
+        doom(l, c->pipe);
+        receive(c);
+        return;
+    }
     pthread_mutex_lock(&l->lock);
-    c->next = NULL;
+    c->turn.next = NULL;
     bool first = l->arrived == NULL;
-    *l->arrived_tail = c;
-    l->arrived_tail = &c->next;
+    *l->arrived_tail = &c->turn;
+    l->arrived_tail = &c->turn.next;
+    l->waiting++;
+    l->waiting_bytes += nng_msg_len(c->msg);
     pthread_mutex_unlock(&l->lock);
     if (first)
-        wake(l);
+        fdio_ring(l->wake_fd);
 }
 
 static bool add_call(struct listen *l)
@@ -271,59 +308,78 @@ static bool add_call(struct listen *l)
     return true;
 }
 
+/* Not while much waits already: the loop is behind, and more would only wait in our memory.  Every
+ * turn ends here, so what was put off is made up for. */
 static void grow(struct listen *l)
 {
     pthread_mutex_lock(&l->lock);
-    size_t idle = l->idle;
+    bool enough = l->idle >= LISTEN_IDLE / 2 || l->waiting >= LISTEN_WAITING ||
+                  l->waiting_bytes >= LISTEN_WAITING_BYTES;
     pthread_mutex_unlock(&l->lock);
-    if (idle >= LISTEN_IDLE / 2)
-        return;
-    for (int i = 0; i < LISTEN_GROW && l->ncalls < LISTEN_MAX_CALLS; i++)
+    for (int i = 0; !enough && i < LISTEN_GROW && l->ncalls < LISTEN_MAX_CALLS; i++)
         if (!add_call(l))
             return;
 }
 
-static struct listen_call *take_arrived(struct listen *l, bool *ret_more)
+static struct bytes frame_of(const struct listen_call *c)
+{
+    return (struct bytes){nng_msg_body(c->msg), nng_msg_len(c->msg)};
+}
+
+/* A user's requests, from wherever, take turns with those of others; strangers by address. */
+static uint64_t who_asks(const struct listen *l, const struct listen_call *c)
+{
+    int64_t uid = l->whose(l->arg, frame_of(c));
+    uint64_t h = 1469598103934665603ULL; /* FNV-1a */
+    for (const char *p = uid < 0 ? c->key : ""; *p; p++)
+        h = (h ^ (unsigned char)*p) * 1099511628211ULL;
+    return uid < 0 ? h : (uint64_t)uid;
+}
+
+static void queue_arrived(struct listen *l)
 {
     pthread_mutex_lock(&l->lock);
-    struct listen_call *c = l->arrived;
-    if (c) {
-        l->arrived = c->next;
-        if (!l->arrived)
-            l->arrived_tail = &l->arrived;
-    }
-    *ret_more = l->arrived != NULL;
+    struct turn *t = l->arrived;
+    l->arrived = NULL;
+    l->arrived_tail = &l->arrived;
     pthread_mutex_unlock(&l->lock);
-    if (c)
+    while (t) {
+        struct listen_call *c = (struct listen_call *)t;
+        t = t->next;
         pipes_origin(l->pipes, pipe_of(c), c->origin, c->key);
+        turns_add(&l->turns, &c->turn, who_asks(l, c));
+    }
+}
+
+static struct listen_call *take_turn(struct listen *l)
+{
+    struct listen_call *c = (struct listen_call *)turns_take(&l->turns);
+    if (!c)
+        return NULL;
+    pthread_mutex_lock(&l->lock);
+    l->waiting--;
+    l->waiting_bytes -= nng_msg_len(c->msg);
+    pthread_mutex_unlock(&l->lock);
     return c;
 }
 
 static int on_wake(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
     struct listen *l = arg;
-    uint64_t count;
-    bool more = true;
+    struct listen_call *c;
     int64_t end = clock_mono_ms() + LISTEN_TURN_MS;
     (void)s;
     (void)revents;
-    ssize_t ignored = read(fd, &count, sizeof count);
-    (void)ignored;
-    for (int turn = 0; more && turn < LISTEN_TURN && clock_mono_ms() <= end; turn++) {
-        struct listen_call *c = take_arrived(l, &more);
-        if (!c)
-            break;
-        struct bytes frame = {nng_msg_body(c->msg), nng_msg_len(c->msg)};
-        if (c->too_many)
-            listen_drop(c);
-        else
-            l->on_frame(l->arg, c, frame);
-    }
+    fdio_hush(fd);
+    close_doomed(l);
+    queue_arrived(l);
+    for (int n = 0; n < LISTEN_TURN && clock_mono_ms() <= end && (c = take_turn(l)); n++)
+        l->on_frame(l->arg, c, frame_of(c));
     /* Behind the frames, of which many may be held back: without contexts nothing arrives that
      * would have us look again. */
     grow(l);
-    if (more)
-        wake(l);
+    if (turns_any(&l->turns))
+        fdio_ring(l->wake_fd);
     return 0;
 }
 
@@ -440,8 +496,24 @@ static int start(struct listen *l, struct err *err)
     return 0;
 }
 
+int listen_try(const char *tcp, bool *ret_in_use, struct err *err)
+{
+    char url[256];
+    nng_socket sock;
+    snprintf(url, sizeof url, "tcp://%s", tcp);
+    int rc = nng_rep0_open(&sock);
+    *ret_in_use = false;
+    if (rc != 0)
+        return err_set(err, ERR_INTERNAL, "cannot open a socket: %s", nng_strerror(rc));
+    rc = nng_listen(sock, url, NULL, 0);
+    nng_close(sock);
+    *ret_in_use = rc == NNG_EADDRINUSE;
+    return rc == 0 ? 0 : err_set(err, ERR_INVALID, "%s: %s", tcp, nng_strerror(rc));
+}
+
 struct listen *listen_new(struct sd_event *loop, const struct agentd_conf *conf,
-                          listen_frame_fn on_frame, void *arg, struct err *err)
+                          listen_frame_fn on_frame, listen_whose_fn whose, void *arg,
+                          struct err *err)
 {
     struct listen *l = calloc(1, sizeof *l);
     if (!l) {
@@ -451,6 +523,7 @@ struct listen *listen_new(struct sd_event *loop, const struct agentd_conf *conf,
     l->loop = loop;
     l->conf = conf;
     l->on_frame = on_frame;
+    l->whose = whose;
     l->arg = arg;
     l->arrived_tail = &l->arrived;
     pthread_mutex_init(&l->lock, NULL);

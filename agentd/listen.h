@@ -18,10 +18,16 @@ struct listen_call;
 
 /* frame is borrowed until the call is answered. */
 typedef void (*listen_frame_fn)(void *arg, struct listen_call *call, struct bytes frame);
+/* The uid that the frame says it is of, unproven; -1: none that is known. */
+typedef int64_t (*listen_whose_fn)(void *arg, struct bytes frame);
 
+/* Can it be listened at tcp (address:port) now?  Nobody is served there.  *ret_in_use: another
+ * program does already. */
+int listen_try(const char *tcp, bool *ret_in_use, struct err *err);
 /* Starts to listen where conf says.  ERR_INVALID names an address that cannot be had. */
 struct listen *listen_new(struct sd_event *loop, const struct agentd_conf *conf,
-                          listen_frame_fn on_frame, void *arg, struct err *err);
+                          listen_frame_fn on_frame, listen_whose_fn whose, void *arg,
+                          struct err *err);
 /* Ends all connections; unanswered calls must not be used afterwards. */
 void listen_free(struct listen *l);
 

@@ -19,12 +19,23 @@ void live_free(struct live *l);
 void live_saw(struct live *l, const struct jobrec *old, struct jobrec *rec);
 /* slurmctld has no record of the job any more. */
 void live_gone(struct live *l, const struct jobrec *old);
-/* A load is whole. */
-void live_loaded(struct live *l);
+/* The watcher does not see it any more, which says nothing: PrivateData=jobs hides some. */
+void live_hidden(struct live *l, const struct jobrec *old);
+/* What a report ends with. */
+struct live_load {
+    int64_t as_of;         /* when the whole table was loaded last, Unix seconds; 0: not yet */
+    int64_t min_job_age_s; /* how long slurmctld remembers an ended job; 0: for ever */
+    bool sees_all;         /* no job is hidden: absence means something */
+};
+void live_loaded(struct live *l, const struct live_load *load);
+/* Now and then: a journal that does not answer keeps nobody waiting for an end. */
+void live_tick(struct live *l); /* NULL is fine */
 /* Has there been a load, and are the ends it showed in the journal?  Before that a cursor of an
  * earlier broker cannot be served. */
 bool live_ready(const struct live *l);
 
+/* Ends with numbers up to this one are in the events or in an earlier broker's. */
+int64_t live_told(const struct live *l);
 const struct events *live_events(const struct live *l);
 
 #endif

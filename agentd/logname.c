@@ -102,6 +102,11 @@ static const char *expand_one(const char *p, const struct logname_job *j, struct
     case NO_PATTERN:
         break;
     }
+    if (j->rules & LOGNAME_LITERAL) {
+        if (q > p + 1 || *q)
+            put(out, p, (size_t)(q - p) + (*q != '\0'));
+        return q + (*q != '\0');
+    }
     /* Slurm leaves the percent sign alone, but of a width in vain just the last digit. */
     put(out, q == p + 1 ? p : q - 1, 1);
     return q;

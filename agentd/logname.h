@@ -13,8 +13,9 @@
 #include "common/arena.h"
 
 enum {
-    LOGNAME_MODULO = 1,            /* %b is the array task modulo 10 */
-    LOGNAME_DROP_BACKSLASHES = 2,  /* of two backslashes none is left, not one */
+    LOGNAME_MODULO = 1,           /* %b is the array task modulo 10 */
+    LOGNAME_DROP_BACKSLASHES = 2, /* of two backslashes none is left, not one */
+    LOGNAME_LITERAL = 4, /* what is no pattern stays whole; a percent sign at the end goes */
     LOGNAME_NO_TASK = 4294967294U, /* what %a is outside an array: Slurm's NO_VAL */
 };
 

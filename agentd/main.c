@@ -17,18 +17,26 @@
 
 #include "agentd/agentd.h"
 #include "agentd/authlink.h"
+#include "agentd/cancels.h"
+#include "agentd/check.h"
 #include "agentd/held.h"
 #include "agentd/hint.h"
 #include "agentd/journal.h"
 #include "agentd/listen.h"
 #include "agentd/live.h"
 #include "agentd/monlink.h"
+#include "agentd/requests_env.h"
 #include "agentd/session.h"
 #include "agentd/table.h"
 #include "agentd/watch.h"
 #include "agentd/worker.h"
 
-enum { EXIT_UNUSABLE = 2 }; /* tells the monitor that starting again would not help */
+enum {
+    EXIT_UNUSABLE = 2, /* tells the monitor that starting again would not help */
+    STOP_US = 6000000, /* for submits under way; the monitor waits 10 s */
+    STOP_LOOK_US = 50000,
+    LATE_S = 20, /* for slurmctld's first word: then we are ready without it */
+};
 
 static void close_both(int fds[2])
 {
@@ -76,36 +84,87 @@ static void on_frame(void *arg, struct listen_call *call, struct bytes frame)
     sessions_frame(a->sessions, call, frame);
 }
 
-static void ready(void *arg)
+static int64_t whose(void *arg, struct bytes frame)
 {
     const struct agentd *a = arg;
+    return sessions_whose(a->sessions, frame);
+}
+
+static void ready(void *arg)
+{
+    struct agentd *a = arg;
     struct watch_status w;
+    if (a->ready)
+        return;
+    a->ready = true;
     watch_status(a->watch, &w);
     log_notice("ready: cluster %s, slurmctld %s",
                *watch_cluster(a->watch) ? watch_cluster(a->watch) : "unknown",
-               w.down ? "does not answer" : "answers");
+               w.down || !w.as_of ? "does not answer" : "answers");
     sd_notify(0, "READY=1");
 }
 
-static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+/* The first load hangs, with munged it may do so for minutes: that keeps nobody from being told so.
+ */
+static int on_late(sd_event_source *s, uint64_t usec, void *arg)
 {
-    (void)si;
-    (void)arg;
-    log_notice("stopping");
-    sd_notify(0, "STOPPING=1");
-    return sd_event_exit(sd_event_source_get_event(s), 0);
-}
-
-static int on_hup(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
-{
+    const struct agentd *a = arg;
     (void)s;
-    (void)si;
-    (void)arg;
-    log_notice("settings are read at the start: restart slurm-agentd to have new ones");
+    (void)usec;
+    if (!a->ready)
+        log_warning("slurmctld, or munged, has not answered for %d s", LATE_S);
+    ready(arg);
     return 0;
 }
 
-/* Blocked before the first nng call: its threads inherit the mask, so signals reach the loop. */
+/* Submits under way are finished; what is not by then is in the journal. */
+static int on_stopping(sd_event_source *s, uint64_t usec, void *arg)
+{
+    struct agentd *a = arg;
+    if (requests_busy(a->requests) == 0 || usec >= a->stop_by_us) {
+        if (requests_busy(a->requests))
+            log_warning("%zu submits are still under way", requests_busy(a->requests));
+        return sd_event_exit(a->loop, 0);
+    }
+    sd_event_source_set_time(s, usec + STOP_LOOK_US);
+    return sd_event_source_set_enabled(s, SD_EVENT_ON);
+}
+
+/* SIGHUP from the monitor: another broker takes over, and the service goes on. */
+static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+    struct agentd *a = arg;
+    uint64_t now;
+    (void)s;
+    if (a->stop_by_us)
+        return 0;
+    log_notice("stopping");
+    if (si->ssi_signo != SIGHUP)
+        sd_notify(0, "STOPPING=1");
+    a->draining = true;
+    sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
+    a->stop_by_us = now + STOP_US;
+    if (requests_busy(a->requests) == 0 ||
+        sd_event_add_time(a->loop, NULL, CLOCK_MONOTONIC, now + STOP_LOOK_US, 10000, on_stopping,
+                          a) < 0)
+        return sd_event_exit(a->loop, 0);
+    return 0;
+}
+
+/* SIGUSR1 and SIGUSR2, from the monitor. */
+static int on_drain(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+    struct agentd *a = arg;
+    (void)s;
+    if (a->stop_by_us)
+        return 0;
+    a->draining = si->ssi_signo == SIGUSR1;
+    log_notice(a->draining ? "draining: no new submits are taken, %zu are under way"
+                           : "submits are taken again (%zu are under way)",
+               requests_busy(a->requests));
+    return 0;
+}
+
 static int setup_signals(struct agentd *a, struct err *err)
 {
     sigset_t all;
@@ -114,10 +173,14 @@ static int setup_signals(struct agentd *a, struct err *err)
     sigaddset(&all, SIGINT);
     sigaddset(&all, SIGHUP);
     sigaddset(&all, SIGPIPE);
+    sigaddset(&all, SIGUSR1);
+    sigaddset(&all, SIGUSR2);
     if (sigprocmask(SIG_BLOCK, &all, NULL) < 0 ||
-        sd_event_add_signal(a->loop, NULL, SIGTERM, on_signal, NULL) < 0 ||
-        sd_event_add_signal(a->loop, NULL, SIGINT, on_signal, NULL) < 0 ||
-        sd_event_add_signal(a->loop, NULL, SIGHUP, on_hup, NULL) < 0)
+        sd_event_add_signal(a->loop, NULL, SIGTERM, on_signal, a) < 0 ||
+        sd_event_add_signal(a->loop, NULL, SIGINT, on_signal, a) < 0 ||
+        sd_event_add_signal(a->loop, NULL, SIGUSR1, on_drain, a) < 0 ||
+        sd_event_add_signal(a->loop, NULL, SIGUSR2, on_drain, a) < 0 ||
+        sd_event_add_signal(a->loop, NULL, SIGHUP, on_signal, a) < 0)
         return err_set(err, ERR_INTERNAL, "cannot take signals");
     return 0;
 }
@@ -136,22 +199,28 @@ static int start(struct agentd *a, struct err *err)
 {
     if (sd_event_new(&a->loop) < 0)
         return err_set(err, ERR_INTERNAL, "cannot make an event loop");
+    /* From the loop itself, as often as systemd wants it: one that stands still is killed. */
+    if (sd_event_set_watchdog(a->loop, true) < 0)
+        log_warning("systemd's watchdog cannot be used");
     if (setup_signals(a, err) < 0 || seal_setup(err) < 0)
         return -1;
     seal_random(a->instance, sizeof a->instance);
     raise_descriptors();
-    if (!(a->table = table_new((size_t)a->conf.max_jobs)))
+    if (!(a->table = table_new((size_t)a->conf.max_jobs)) || !(a->cancels = cancels_new()))
         return err_set(err, ERR_INTERNAL, "no memory");
     if (!(a->journal = journal_new(a->loop, &a->conf, err)) || !(a->held = held_new(a, err)) ||
-        !(a->live = live_new(a, err)))
+        !(a->live = live_new(a, err)) || requests_start(a, err) < 0)
         return -1;
     if (!(a->monitor = monlink_new(a->loop, MONITOR_FD, on_monitor, a, err)) ||
         !(a->auth = authlink_new(a, err)) || !(a->watch = watch_new(a, err)) ||
         !(a->workers = workers_new(a, err)) || !(a->sessions = sessions_new(a, err)) ||
-        !(a->listen = listen_new(a->loop, &a->conf, on_frame, a, err)))
+        !(a->listen = listen_new(a->loop, &a->conf, on_frame, whose, a, err)))
         return -1;
     a->hints = hints_new(a);
     watch_on_first(a->watch, ready, a);
+    if (sd_event_add_time_relative(a->loop, NULL, CLOCK_MONOTONIC, LATE_S * 1000000ULL, 0, on_late,
+                                   a) < 0)
+        return err_set(err, ERR_INTERNAL, "cannot set a timer");
     return 0;
 }
 
@@ -162,23 +231,28 @@ static void stop(struct agentd *a)
     watch_stop(a->watch); /* the queries it lets go may ask a worker */
     held_stop(a->held);
     workers_free(TAKE(a->workers)); /* what the journal lets go may not ask one any more */
+    requests_stop(a->requests);
     journal_free(a->journal);
     watch_free(a->watch);
+    cancels_free(a->cancels);
     authlink_free(a->auth);
     sessions_free(a->sessions);
     listen_free(a->listen);
     monlink_free(a->monitor);
+    requests_end(a);
     live_free(a->live);
     held_free(a->held);
     table_free(a->table);
     sd_event_unref(a->loop);
 }
 
-static const char *parse_arguments(int argc, char **argv, struct agentd *a)
+static const char *parse_arguments(int argc, char **argv, struct agentd *a, bool *ret_check)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
+        {"settings-on-stdin", no_argument, NULL, 'i'},
         {"single-user", no_argument, NULL, 's'},
+        {"check", no_argument, NULL, 'k'},
         {NULL, 0, NULL, 0},
     };
     const char *path = NULL;
@@ -188,6 +262,10 @@ static const char *parse_arguments(int argc, char **argv, struct agentd *a)
             exit(EXIT_UNUSABLE);
         if (c == 'c')
             path = optarg;
+        else if (c == 'i')
+            path = AGENTD_CONF_STDIN;
+        else if (c == 'k')
+            *ret_check = true;
         else
             a->single_user = true;
     }
@@ -206,13 +284,18 @@ int main(int argc, char **argv)
     /* Frames and answers of megabytes go back to the system when they are freed; glibc would learn
      * to keep them. */
     mallopt(M_MMAP_THRESHOLD, 128 << 10);
-    const char *path = parse_arguments(argc, argv, &a);
+    bool check = false;
+    const char *path = parse_arguments(argc, argv, &a, &check);
     log_setup("agent-broker", LOG_LEVEL_INFO);
     if (agentd_conf_load(path, &arena, &a.conf, &err) < 0) {
         log_err("%s", err.text);
         return EXIT_UNUSABLE;
     }
     log_setup("agent-broker", agentd_conf_log_level(&a.conf));
+    if (check) {
+        broker_check(&a.conf);
+        return EXIT_SUCCESS;
+    }
     if (start(&a, &err) < 0) {
         log_err("%s", err.text);
         return EXIT_UNUSABLE;

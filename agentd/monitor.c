@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,10 +15,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "agentd/conf.h"
+#include "agentd/arguments.h"
+#include "agentd/bucket.h"
+#include "agentd/check.h"
+#include "agentd/command.h"
 #include "agentd/lease.h"
-#include "agentd/spawn.h"
 #include "agentd/processes.h"
+#include "agentd/programs.h"
+#include "agentd/settings.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/str.h"
@@ -27,6 +30,11 @@
 enum {
     EXIT_UNUSABLE = 2, /* a child, or we, cannot work as configured */
     WORKERS_PER_USER = 8,
+    LEFTOVERS_PER_ROLE = 2, /* of a user: killed, and still there */
+    /* Workers started in a second, in all and for one user, and refusals put into the log. */
+    SPAWN_RATE = 200,
+    SPAWN_RATE_PER_USER = 20,
+    REFUSED_RATE = 10,
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 5000,
     BACKOFF_RESET_MS = 30000, /* a process that lived this long begins anew */
@@ -37,24 +45,21 @@ enum {
     OVERTIME_S = 60,
 };
 
-static const char *const program_names[] = {"agent-broker", "agent-auth", "agent-worker",
-                                            "agent-worker"};
-
 struct monitor {
-    struct agentd_conf conf;
-    const char *conf_path; /* NULL: none */
+    struct settings settings, earlier; /* earlier: before a reload */
+    const char *conf_path;             /* NULL: none */
     bool single_user;
-    struct identity root, broker_user, watch_user;
-    int exe[4]; /* by kind: O_PATH, opened while we still could read everything */
+    struct programs programs;
     int signals;
-    int null;
     struct leases *leases;
     struct process *processes;
     struct process *broker;
     uint32_t number;
     size_t workers;
+    struct bucket spawns, refused;
     bool stopping;
     int64_t stop_ms;
+    int64_t renewed_ms; /* since when the broker is to make way for a new one; 0: it is not */
     int exit_status;
     int64_t backoff_ms[4], not_before_ms[4]; /* by kind */
     int64_t ends_ms[BROKER_ENDS];            /* ring of the broker's ends */
@@ -71,60 +76,21 @@ static void close_pair(int pair[2])
     pair[0] = pair[1] = -1;
 }
 
-struct command {
-    const char *argv[8];
-    char *envp[5];
-    char journal[64], notify[128];
-};
-
-/* name=value into buf, when we have the variable and it fits. */
-static int pass_on(char **envp, int n, const char *name, char *buf, size_t size)
-{
-    const char *value = getenv(name);
-    if (value && (size_t)snprintf(buf, size, "%s=%s", name, value) < size)
-        envp[n++] = buf;
-    return n;
-}
-
-static void make_command(const struct monitor *m, enum kind kind, const char *role,
-                         struct command *out)
-{
-    const char **argv = out->argv;
-    int n = 0, e = 0;
-    argv[n++] = program_names[kind];
-    if (m->conf_path) {
-        argv[n++] = "--config";
-        argv[n++] = m->conf_path;
-    }
-    if (role) {
-        argv[n++] = "--role";
-        argv[n++] = role;
-    } else if (m->single_user) {
-        argv[n++] = "--single-user";
-    }
-    argv[n] = NULL;
-    out->envp[e++] = "PATH=/usr/local/bin:/usr/bin:/bin";
-    out->envp[e++] = "LANG=C.UTF-8";
-    if (!role)
-        e = pass_on(out->envp, e, "JOURNAL_STREAM", out->journal, sizeof out->journal);
-    if (kind == KIND_BROKER)
-        e = pass_on(out->envp, e, "NOTIFY_SOCKET", out->notify, sizeof out->notify);
-    out->envp[e] = NULL;
-}
-
 static struct process *start_child(struct monitor *m, enum kind kind, const struct identity *who,
                                    const char *role, const int fds[2], int err_fd, struct err *err)
 {
     struct command cmd;
-    make_command(m, kind, role, &cmd);
+    command_make(&cmd, m->programs.names[kind], m->conf_path, role, m->single_user,
+                 kind == KIND_BROKER);
     struct process *p = calloc(1, sizeof *p);
     struct spawn c = {
         .who = m->single_user ? NULL : who,
-        .exe = m->exe[kind],
+        .exe = m->programs.exe[kind],
         .argv = (char *const *)cmd.argv,
         .envp = cmd.envp,
         .fds = {fds[0], fds[1]},
-        .null_fd = m->null,
+        .in_fd = m->settings.fd,
+        .null_fd = m->programs.null,
         .err_fd = err_fd,
     };
     pid_t pid = p ? spawn_child(&c) : -1;
@@ -176,7 +142,8 @@ static void say(struct monitor *m, const struct monitor_event *ev, const int *fd
         c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
         memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
     }
-    if (sendmsg(m->broker->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof *ev || errno == EPIPE)
+    if (sendmsg(m->broker->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof *ev || errno == EPIPE ||
+        errno == ECONNRESET)
         return;
     log_err("the broker does not read what we say (%s): killed", strerror(errno));
     process_kill(m->broker);
@@ -196,6 +163,9 @@ static void say_process(struct monitor *m, enum monitor_say what, uint32_t seria
     say(m, &ev, fds, nfds);
 }
 
+static const char *const role_words[] = {
+    [ROLE_CONTROL] = "control", [ROLE_FILE] = "file", [ROLE_WATCH] = "watch", [ROLE_ACCT] = "acct"};
+
 static void say_refused(struct monitor *m, const struct monitor_request *req, const struct err *err)
 {
     struct monitor_event ev = {
@@ -206,7 +176,8 @@ static void say_refused(struct monitor *m, const struct monitor_request *req, co
         .code = err->code,
     };
     str_copy(ev.text, sizeof ev.text, err->text);
-    log_notice("worker for uid %u refused: %s", req->uid, err->text);
+    if (bucket_take(&m->refused, REFUSED_RATE, clock_mono_ms()))
+        log_notice("worker for uid %u refused: %s", req->uid, err->text);
     say(m, &ev, NULL, 0);
 }
 
@@ -214,17 +185,13 @@ static void say_refused(struct monitor *m, const struct monitor_request *req, co
 static int start_worker(struct monitor *m, enum kind kind, const struct identity *who,
                         enum worker_role role, uint32_t serial, struct err *err)
 {
-    static const char *const names[] = {[ROLE_CONTROL] = "control",
-                                        [ROLE_FILE] = "file",
-                                        [ROLE_WATCH] = "watch",
-                                        [ROLE_ACCT] = "acct"};
     int sock[2] = {-1, -1}, errs[2] = {-1, -1};
     struct process *p = NULL;
     if (socket_pair(SOCK_STREAM, sock, err) == 0) {
         if (pipe2(errs, O_CLOEXEC) < 0)
             err_errno(err, ERR_BUSY, "cannot make a pipe");
         else
-            p = start_child(m, kind, who, names[role], (int[]){sock[1], -1}, errs[1], err);
+            p = start_child(m, kind, who, role_words[role], (int[]){sock[1], -1}, errs[1], err);
     }
     if (p) {
         p->role = role;
@@ -242,7 +209,8 @@ static int start_auth(struct monitor *m, struct err *err)
     struct process *p = NULL;
     if (socket_pair(SOCK_SEQPACKET, own, err) == 0 &&
         socket_pair(SOCK_SEQPACKET, brokers, err) == 0)
-        p = start_child(m, KIND_AUTH, &m->root, NULL, (int[]){own[1], brokers[1]}, -1, err);
+        p = start_child(m, KIND_AUTH, &m->programs.root, NULL, (int[]){own[1], brokers[1]}, -1,
+                        err);
     if (p) {
         p->fd = TAKE_FD(own[0]);
         say_process(m, SAY_AUTH, 0, p, 0, brokers, 1);
@@ -258,7 +226,7 @@ static int start_broker(struct monitor *m, struct err *err)
     if (socket_pair(SOCK_SEQPACKET, own, err) < 0)
         return -1;
     struct process *p =
-        start_child(m, KIND_BROKER, &m->broker_user, NULL, (int[]){own[1], -1}, -1, err);
+        start_child(m, KIND_BROKER, &m->programs.broker_user, NULL, (int[]){own[1], -1}, -1, err);
     if (p) {
         p->fd = TAKE_FD(own[0]);
         m->broker = p;
@@ -269,6 +237,41 @@ static int start_broker(struct monitor *m, struct err *err)
 
 /* ---- requests ---- */
 
+/* Leftovers count, also those of an earlier broker: nobody gathers them without end. */
+static int may_have_another(const struct monitor *m, const struct monitor_request *req,
+                            struct err *err)
+{
+    size_t workers = processes_of(m->processes, req->uid);
+    if (workers >= WORKERS_PER_USER)
+        return err_set(err, ERR_BUSY, "uid %u has %zu workers, as many as are allowed", req->uid,
+                       workers);
+    size_t left = processes_left(m->processes, req->uid, req->role);
+    if (left >= LEFTOVERS_PER_ROLE)
+        return err_set(err, ERR_BUSY,
+                       "%zu %s workers of uid %u were killed and are still there (a hung file "
+                       "system, or a tracer?): no other is started before they have gone",
+                       left, role_words[req->role], req->uid);
+    return 0;
+}
+
+/* The broker starts few and keeps them; one that was taken over would fork without end. */
+static int take_turn(struct monitor *m, struct lease *l, struct err *err)
+{
+    int64_t now = clock_mono_ms();
+    if (!bucket_has(&m->spawns, SPAWN_RATE, now))
+        return err_set(err, ERR_BUSY,
+                       "%d workers were started in the last second, as many as may "
+                       "be",
+                       SPAWN_RATE);
+    if (!bucket_take(&l->spawns, SPAWN_RATE_PER_USER, now))
+        return err_set(err, ERR_BUSY,
+                       "%d workers of uid %u were started in the last second, as "
+                       "many as may be",
+                       SPAWN_RATE_PER_USER, l->uid);
+    bucket_take(&m->spawns, SPAWN_RATE, now);
+    return 0;
+}
+
 static int spawn(struct monitor *m, const struct monitor_request *req, struct err *err)
 {
     if (req->role != ROLE_CONTROL && req->role != ROLE_FILE && req->role != ROLE_ACCT)
@@ -278,14 +281,11 @@ static int spawn(struct monitor *m, const struct monitor_request *req, struct er
         return err_set(err, ERR_DENIED,
                        "uid %u has not authenticated itself lately: no worker is started for it",
                        req->uid);
-    if (m->workers >= (size_t)m->conf.max_workers)
+    if (m->workers >= (size_t)m->settings.conf.max_workers)
         return err_set(err, ERR_BUSY, "%zu workers are running, as many as are allowed",
                        m->workers);
-    /* Those of an earlier broker's that do not go count too: nobody gathers them without end. */
-    size_t workers = processes_of(m->processes, req->uid);
-    if (workers >= WORKERS_PER_USER)
-        return err_set(err, ERR_BUSY, "uid %u has %zu workers, as many as are allowed", req->uid,
-                       workers);
+    if (may_have_another(m, req, err) < 0 || take_turn(m, l, err) < 0)
+        return -1;
     struct identity who = {.uid = l->uid, .gid = l->gid, .ngroups = l->ngroups};
     for (size_t i = 0; i < l->ngroups; i++)
         who.groups[i] = l->groups[i];
@@ -336,6 +336,10 @@ static void on_readable(struct monitor *m, struct process *p)
     ssize_t n = recv(p->fd, &packet, want, MSG_DONTWAIT | MSG_TRUNC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    if (n <= 0 && m->stopping) { /* on its way out: stopped() has the patience */
+        close(TAKE_FD(p->fd));
+        return;
+    }
     if (n != (ssize_t)want) {
         if (n > 0)
             log_err("%s process %u sent a packet of %zd bytes: killed", process_kind_word(p->kind),
@@ -347,6 +351,24 @@ static void on_readable(struct monitor *m, struct process *p)
         on_broker_packet(m, &packet.broker);
     else
         on_auth_packet(m, p, &packet.auth);
+}
+
+/* ---- settings ---- */
+
+static struct lease_policy lease_policy(const struct monitor *m)
+{
+    return (struct lease_policy){
+        .min_uid = (uint32_t)m->settings.conf.min_uid,
+        .longest_s = m->settings.conf.session_s,
+        .only_uid = m->single_user ? (int64_t)getuid() : -1,
+    };
+}
+
+static void set_policy(struct monitor *m)
+{
+    const struct lease_policy policy = lease_policy(m);
+    leases_set_policy(m->leases, &policy);
+    log_setup("slurm-agentd", agentd_conf_log_level(&m->settings.conf));
 }
 
 /* ---- ends ---- */
@@ -373,17 +395,36 @@ static void begin_stop(struct monitor *m, int status)
         kill(m->broker->pid, SIGTERM);
 }
 
+/* A broker that cannot work with settings that came by a reload is no reason to end it all. */
+static bool go_back(struct monitor *m)
+{
+    if (m->earlier.fd < 0 || m->stopping)
+        return false;
+    log_err("the broker cannot work with the new settings (see its message): back to the earlier");
+    settings_done(&m->settings);
+    m->settings = m->earlier;
+    m->earlier = (struct settings){.fd = -1};
+    set_policy(m);
+    return true;
+}
+
 static void broker_ended(struct monitor *m, int status)
 {
     int64_t now = clock_mono_ms();
     m->broker = NULL;
     leases_drop(m->leases);
-    /* Nobody may go on for a broker that is not there: the next one starts when all are reaped. */
+    /* Nobody may go on for a broker that is not there, see keep_up(). */
     for (struct process *p = m->processes; p; p = p->next) {
         process_kill(p);
         p->earlier = true;
     }
-    if (!m->stopping && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_UNUSABLE) {
+    bool unusable = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_UNUSABLE;
+    if (m->renewed_ms || (unusable && go_back(m))) {
+        m->renewed_ms = 0;
+        m->not_before_ms[KIND_BROKER] = 0;
+        return;
+    }
+    if (!m->stopping && unusable) {
         log_err("the broker cannot work as things are (see its message): giving up");
         begin_stop(m, EXIT_UNUSABLE);
         return;
@@ -400,7 +441,7 @@ static void broker_ended(struct monitor *m, int status)
 static void log_end(const struct monitor *m, const struct process *p, int status)
 {
     enum log_level level =
-        p->kind == KIND_WORKER || m->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+        p->kind == KIND_WORKER || m->stopping || m->renewed_ms ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
     if (WIFSIGNALED(status))
         log_line(level, "%s process %u (pid %d, uid %u) was ended by signal %d",
                  process_kind_word(p->kind), p->number, (int)p->pid, p->uid, WTERMSIG(status));
@@ -450,7 +491,7 @@ static void try_start(struct monitor *m, enum kind kind)
     int rc = kind == KIND_BROKER ? start_broker(m, &err)
              : kind == KIND_AUTH
                  ? start_auth(m, &err)
-                 : start_worker(m, KIND_WATCHER, &m->watch_user, ROLE_WATCH, 0, &err);
+                 : start_worker(m, KIND_WATCHER, &m->programs.watch_user, ROLE_WATCH, 0, &err);
     if (rc == 0)
         return;
     log_err("%s", err.text);
@@ -463,7 +504,7 @@ static void keep_up(struct monitor *m)
     if (m->stopping)
         return;
     if (!m->broker) {
-        if (!processes_may_send(m->processes))
+        if (!processes_in_the_way(m->processes))
             try_start(m, KIND_BROKER);
         return;
     }
@@ -478,7 +519,7 @@ static void keep_up(struct monitor *m)
 /* The broker ends workers in time; one that was taken over would not. */
 static void end_old_workers(struct monitor *m)
 {
-    int64_t longest = m->conf.worker_age_s + m->conf.call_deadline_s + OVERTIME_S;
+    int64_t longest = m->settings.conf.worker_age_s + m->settings.conf.call_deadline_s + OVERTIME_S;
     int64_t now = clock_mono_ms();
     for (struct process *p = m->processes; p; p = p->next)
         if (p->kind == KIND_WORKER && !p->killed_ms && now - p->born_ms > longest * 1000) {
@@ -486,6 +527,13 @@ static void end_old_workers(struct monitor *m)
                         p->uid, (long long)longest);
             process_kill(p);
         }
+}
+
+/* A broker that is to make way has as long as one that is to stop. */
+static void end_old_broker(struct monitor *m)
+{
+    if (m->broker && m->renewed_ms && clock_mono_ms() - m->renewed_ms > STOP_MS)
+        process_kill(m->broker);
 }
 
 /* Over when all have gone, or have had the time for it. */
@@ -499,6 +547,23 @@ static bool stopped(struct monitor *m)
     return !m->processes || since > STOP_MS + 2 * PROCESS_LINGER_MS;
 }
 
+/* Children have settings for life: new ones are a new broker's, and those whom it asks for. */
+static void reload(struct monitor *m)
+{
+    struct err err = {0};
+    int changed = settings_reload(&m->settings, &m->earlier, m->conf_path, &err);
+    if (changed < 0)
+        log_err("%s: the settings stay as they were", err.text);
+    else if (changed == 0)
+        log_notice("no setting has changed that can be while we run");
+    if (changed <= 0)
+        return;
+    set_policy(m);
+    log_notice("a new broker takes over, with these settings");
+    if (m->broker && kill(m->broker->pid, SIGHUP) == 0 && !m->renewed_ms)
+        m->renewed_ms = clock_mono_ms();
+}
+
 static void on_signal(struct monitor *m)
 {
     struct signalfd_siginfo si;
@@ -506,8 +571,10 @@ static void on_signal(struct monitor *m)
         return;
     if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
         begin_stop(m, EXIT_SUCCESS);
-    else if (si.ssi_signo == SIGHUP && m->broker)
-        kill(m->broker->pid, SIGHUP);
+    else if (si.ssi_signo == SIGHUP && !m->stopping)
+        reload(m);
+    else if (si.ssi_signo != SIGCHLD && m->broker) /* to drain USR1, and USR2 not to */
+        kill(m->broker->pid, (int)si.ssi_signo);
 }
 
 /* Is everybody there, and nobody on their way out?  Then only descriptors wake us. */
@@ -546,48 +613,13 @@ static int run(struct monitor *m)
         if (stopped(m))
             return m->exit_status;
         end_old_workers(m);
-        processes_name_lingering(m->processes, m->broker != NULL);
+        end_old_broker(m);
+        processes_name_lingering(m->processes);
         wait_for_events(m);
     }
 }
 
 /* ---- start ---- */
-
-static int find_identities(struct monitor *m, struct err *err)
-{
-    if (m->single_user && geteuid() == 0)
-        return err_set(err, ERR_INVALID, "--single-user is for users, not for root");
-    if (m->single_user) {
-        m->root = (struct identity){.uid = getuid(), .gid = getgid()};
-        m->broker_user = m->watch_user = m->root;
-        return 0;
-    }
-    if (geteuid() != 0)
-        return err_set(err, ERR_INVALID,
-                       "started by uid %u: serving several users needs root; --single-user serves "
-                       "this user alone",
-                       getuid());
-    if (identity_find("user", m->conf.user, &m->broker_user, err) < 0)
-        return -1;
-    if (*m->conf.watch_user)
-        return identity_find("watch_user", m->conf.watch_user, &m->watch_user, err);
-    m->watch_user = m->broker_user;
-    return 0;
-}
-
-static int open_programs(struct monitor *m, struct err *err)
-{
-    for (int i = 0; i < 4; i++) {
-        char path[4096];
-        snprintf(path, sizeof path, "%s/%s", m->conf.libexec_dir, program_names[i]);
-        /* By descriptor: users need not be able to walk to it, and an upgrade does not mix builds.
-         */
-        m->exe[i] = open(path, O_PATH | O_CLOEXEC);
-        if (m->exe[i] < 0)
-            return err_errno(err, ERR_INVALID, "%s (libexec_dir in agentd.conf)", path);
-    }
-    return 0;
-}
 
 static int setup_signals(struct monitor *m, struct err *err)
 {
@@ -596,6 +628,8 @@ static int setup_signals(struct monitor *m, struct err *err)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     sigaddset(&set, SIGCHLD);
     signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 ||
@@ -604,87 +638,47 @@ static int setup_signals(struct monitor *m, struct err *err)
     return 0;
 }
 
-/* Also fills 0 to 2 when somebody started us without: children get descriptors by number. */
-static int open_null(struct monitor *m, struct err *err)
-{
-    do
-        m->null = open("/dev/null", O_RDWR);
-    while (m->null >= 0 && m->null <= STDERR_FILENO);
-    if (m->null < 0 || fcntl(m->null, F_SETFD, FD_CLOEXEC) < 0)
-        return err_errno(err, ERR_INTERNAL, "/dev/null");
-    return 0;
-}
-
 static int setup(struct monitor *m, struct err *err)
 {
-    struct lease_policy policy = {
-        .min_uid = (uint32_t)m->conf.min_uid,
-        .longest_s = m->conf.session_s,
-        .only_uid = m->single_user ? (int64_t)getuid() : -1,
-    };
+    const struct lease_policy policy = lease_policy(m);
     m->leases = leases_new(&policy);
     if (!m->leases)
         return err_set(err, ERR_INTERNAL, "no memory");
-    if (open_null(m, err) < 0 || find_identities(m, err) < 0 || open_programs(m, err) < 0 ||
-        setup_signals(m, err) < 0)
+    if (programs_find_users(&m->programs, &m->settings.conf, m->single_user, err) < 0 ||
+        programs_open(&m->programs, &m->settings.conf, err) < 0 ||
+        settings_share(&m->settings, err) < 0 || setup_signals(m, err) < 0)
         return -1;
     return spawn_harden(!m->single_user, err);
 }
 
-static void usage(FILE *to)
+static int check(struct monitor *m, const struct err *conf_err)
 {
-    fputs("usage: slurm-agentd [--config FILE] [--single-user]\n"
-          "       slurm-agentd [--config FILE] --print-config\n\n"
-          "Serves Slurm to slurm-agent's clients; stays in the foreground.\n\n"
-          "  --config FILE   settings (" SYSCONFDIR "/slurm-agent/agentd.conf, if it is there)\n"
-          "  --single-user   without root, for this user alone\n"
-          "  --print-config  the settings in force, each with what it means\n"
-          "  --version, --help\n",
-          to);
-}
-
-static const char default_conf[] = SYSCONFDIR "/slurm-agent/agentd.conf";
-
-enum todo { TODO_RUN, TODO_PRINT, TODO_NOTHING, TODO_UNUSABLE };
-
-static enum todo parse_arguments(int argc, char **argv, struct monitor *m)
-{
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"single-user", no_argument, NULL, 's'},
-        {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
-    };
-    enum todo todo = TODO_RUN;
-    int c;
-    if (access(default_conf, F_OK) == 0)
-        m->conf_path = default_conf;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            m->conf_path = optarg;
-            break;
-        case 's':
-            m->single_user = true;
-            break;
-        case 'p':
-            todo = TODO_PRINT;
-            break;
-        case 'v':
-            puts("slurm-agentd " VERSION);
-            return TODO_NOTHING;
-        case 'h':
-            usage(stdout);
-            return TODO_NOTHING;
-        default:
-            usage(stderr);
-            return TODO_UNUSABLE;
-        }
+    struct check c = {.conf_path = m->conf_path, .single_user = m->single_user};
+    struct err err = {0};
+    char text[300];
+    if (conf_err->code != ERR_NONE) {
+        check_line(&c, CHECK_FAIL, "conf", conf_err->text);
+        return check_end(&c);
     }
-    if (optind == argc)
-        return todo;
-    fprintf(stderr, "slurm-agentd: '%s' is no option\n", argv[optind]);
-    usage(stderr);
-    return TODO_UNUSABLE;
+    check_line(&c, CHECK_OK, "conf", str_or(m->conf_path, "no file: the defaults"));
+    if (programs_find_users(&m->programs, &m->settings.conf, m->single_user, &err) < 0) {
+        check_line(&c, CHECK_FAIL, "users", err.text);
+        return check_end(&c);
+    }
+    snprintf(text, sizeof text, "broker is uid %u, watcher %u; users from uid %lld on are served",
+             m->programs.broker_user.uid, m->programs.watch_user.uid,
+             (long long)m->settings.conf.min_uid);
+    check_line(&c, CHECK_OK, "users", text);
+    if (programs_open(&m->programs, &m->settings.conf, &err) < 0 ||
+        settings_share(&m->settings, &err) < 0 || spawn_harden(!m->single_user, &err) < 0) {
+        check_line(&c, CHECK_FAIL, "programs", err.text);
+        return check_end(&c);
+    }
+    check_line(&c, CHECK_OK, "programs", m->settings.conf.libexec_dir);
+    c.settings_fd = m->settings.fd;
+    c.programs = &m->programs;
+    check_programs(&c);
+    return check_end(&c);
 }
 
 static int start_and_run(struct monitor *m)
@@ -703,26 +697,33 @@ static int start_and_run(struct monitor *m)
 int main(int argc, char **argv)
 {
     static struct monitor m; /* large, and there is one */
-    AUTO(arena_done) struct arena arena = {0};
     struct err err = {0};
     int status = EXIT_SUCCESS;
     log_setup("slurm-agentd", LOG_LEVEL_INFO);
-    enum todo todo = parse_arguments(argc, argv, &m);
+    struct arguments args;
+    enum todo todo = arguments_read(argc, argv, &args);
     if (todo == TODO_NOTHING || todo == TODO_UNUSABLE)
         return todo == TODO_NOTHING ? EXIT_SUCCESS : EXIT_UNUSABLE;
     /* Children start in another directory. */
-    AUTO(free) char *whole = m.conf_path ? realpath(m.conf_path, NULL) : NULL;
-    if (whole)
-        m.conf_path = whole;
-    if (agentd_conf_load(m.conf_path, &arena, &m.conf, &err) < 0) {
+    AUTO(free) char *whole = args.conf_path ? realpath(args.conf_path, NULL) : NULL;
+    m.conf_path = whole ? whole : args.conf_path;
+    m.single_user = args.single_user;
+    m.settings.fd = m.earlier.fd = -1;
+    bool good = settings_load(&m.settings, m.conf_path, &err) == 0;
+    if (!good && todo != TODO_CHECK) {
         log_err("%s", err.text);
         return EXIT_UNUSABLE;
     }
-    log_setup("slurm-agentd", agentd_conf_log_level(&m.conf));
+    if (good)
+        log_setup("slurm-agentd", agentd_conf_log_level(&m.settings.conf));
     if (todo == TODO_RUN)
         status = start_and_run(&m);
-    else
-        agentd_conf_print(&m.conf);
+    else if (todo == TODO_CHECK)
+        status = check(&m, &err);
+    else if (todo == TODO_PRINT)
+        agentd_conf_print(stdout, &m.settings.conf);
     leases_free(m.leases);
+    settings_done(&m.settings);
+    settings_done(&m.earlier);
     return fflush(stdout) == 0 ? status : EXIT_FAILURE;
 }

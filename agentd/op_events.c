@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "agentd/cursor.h"
-#include "agentd/dispatch.h"
+#include "agentd/find.h"
 #include "agentd/held.h"
 #include "agentd/journal.h"
 #include "agentd/live.h"
@@ -20,23 +20,45 @@
 enum {
     EVENTS_MAX_MS = 60000,
     EVENTS_LIMIT = 1000,
-    REPLY_MAX = 5 << 20, /* bytes of events in one reply: a frame takes 6 MiB */
-    EVENT_ROOM = 128,    /* what an event is larger than its job */
+    EVENT_ROOM = 128, /* what an event is larger than its job */
 };
 
 struct follow {
     struct hold hold;
     struct events_request req; /* in the call's arena */
     struct job_filter filter;
-    struct jobid *ids; /* req.ids.n of them */
+    struct job_filter asked; /* the same, before privacy() */
+    struct jobid *ids;       /* req.ids.n of them, sorted */
     struct cursor at;
     bool reset;
+    bool blind; /* PrivateData=jobs hides jobs from the watcher */
     size_t limit;
     struct bytes *out; /* events, packed */
     size_t n, bytes;
 };
 
 static void look(struct follow *f);
+
+/* ---- whose events ---- */
+
+/* Asked anew before anything is told: PrivateData is known once slurmctld has answered, and may be
+ * set while a request is held. */
+static int privacy(struct follow *f, struct err *err)
+{
+    const struct user *user = f->hold.call->user;
+    struct watch_status st;
+    watch_status(f->hold.call->a->watch, &st);
+    f->filter = f->asked;
+    f->blind = !st.sees_all;
+    if (!st.private_jobs)
+        return 0;
+    if (f->req.all_users ||
+        (f->req.user && f->filter.uid != user->uid && !str_eq(f->req.user, user->name)))
+        return err_set(err, ERR_DENIED, "PrivateData=jobs: events of your own jobs alone are told");
+    f->filter.uid = user->uid;
+    f->filter.user = NULL;
+    return 0;
+}
 
 /* ---- the answer ---- */
 
@@ -55,26 +77,22 @@ static void reply(struct follow *f)
         .reset = f->reset,
         .events = {f->out, f->n},
     };
-    if (!r.note && st.private_jobs)
-        r.note = "PrivateData=jobs: events are those of jobs that the server's watcher may see";
+    if (!r.note && !st.sees_all)
+        r.note = "PrivateData=jobs hides jobs from the server: they have no events";
     call_reply(c, &r);
 }
 
 static bool wanted(const struct follow *f, const struct jobrec *rec)
 {
-    if (!job_filter_matches(&f->filter, &rec->keys))
-        return false;
-    for (size_t i = 0; i < f->req.ids.n; i++)
-        if (jobrec_named(rec, &f->ids[i]))
-            return true;
-    return f->req.ids.n == 0;
+    return job_filter_matches(&f->filter, &rec->keys) &&
+           (f->req.ids.n == 0 || jobrec_named_any(rec, f->ids, f->req.ids.n));
 }
 
 /* False when it does not fit any more. */
 static bool take(struct follow *f, const struct event_entry *ev)
 {
     struct arena *arena = &f->hold.call->arena;
-    if (f->n == f->limit || f->bytes + ev->rec->packed.n + EVENT_ROOM > REPLY_MAX)
+    if (f->n == f->limit || f->bytes + ev->rec->packed.n + EVENT_ROOM > WIRE_MAX_JOBS)
         return false;
     if (!f->out && !(f->out = arena_array(arena, f->limit, sizeof *f->out)))
         return false;
@@ -122,6 +140,8 @@ static void hold(struct follow *f, bool table)
     if (rc == 0 && !table && f->req.ids.n == 0)
         rc = f->filter.uid >= 0 ? hold_for(&f->hold, HELD_USER, (uint32_t)f->filter.uid, &err)
                                 : hold_for(&f->hold, HELD_ALL, 0, &err);
+    if (rc == 0)
+        rc = hold_weighs(&f->hold, f->req.ids.n, &err);
     if (rc < 0)
         call_fail(f->hold.call, &err);
 }
@@ -145,15 +165,16 @@ static void on_ends(void *arg, const struct journal_row *rows, size_t n, bool mo
 {
     struct call *c = arg;
     struct follow *f = c->state;
-    if (err->code != ERR_NONE) {
-        call_fail(c, err);
+    struct err mine = *err;
+    if (mine.code != ERR_NONE || privacy(f, &mine) < 0) {
+        call_fail(c, &mine);
         return;
     }
     size_t i = 0;
     for (; i < n; i++) {
         const struct event_entry ev = {
             .what = rows[i].rec->phase == PHASE_UNKNOWN ? EVENT_LOST : EVENT_END,
-            .time = rows[i].rec->end_time,
+            .time = rows[i].time,
             .rec = rows[i].rec,
         };
         if (wanted(f, ev.rec) && !take(f, &ev))
@@ -172,12 +193,13 @@ static void ends_from_journal(struct follow *f)
 {
     struct call *c = f->hold.call;
     const struct journal_query q = {
+        .asker = c->user->uid,
         .ids = f->ids,
         .n_ids = f->req.ids.n,
         .filter = f->filter,
         .after = f->at.end,
         .limit = f->limit,
-        .bytes = REPLY_MAX / 2,
+        .bytes = WIRE_MAX_JOBS / 2,
     };
     journal_find(c->a->journal, &q, on_ends, c);
 }
@@ -185,23 +207,61 @@ static void ends_from_journal(struct follow *f)
 static int take_present(void *arg, struct jobrec *rec)
 {
     struct follow *f = arg;
-    const struct event_entry ev = {.what = EVENT_STATE, .time = clock_now(), .rec = rec};
-    bool skip = f->at.mode == CURSOR_LIVE && rec->ended;
+    struct event_entry ev = {.what = EVENT_STATE, .time = clock_now(), .rec = rec};
+    /* Ends came from the journal, but for those that it had not got when they were told. */
+    bool ends = f->at.mode == CURSOR_LIVE && rec->ended;
+    bool skip = ends && !table_owed(f->hold.call->a->table, rec, f->at.end);
+    if (ends) {
+        ev.what = EVENT_END;
+        ev.time = rec->end_time;
+    }
     if (!skip && wanted(f, rec) && !take(f, &ev))
         return 1;
     f->at.after = rec->job_id;
     return 0;
 }
 
+/* Jobs that are named are found wherever they are known. */
+static void on_found(struct call *c, const struct found *found, const struct err *err)
+{
+    struct follow *f = c->state;
+    struct err mine = *err;
+    if (mine.code == ERR_SLURM_DOWN) { /* not known yet */
+        hold(f, true);
+        return;
+    }
+    if (mine.code != ERR_NONE || privacy(f, &mine) < 0) {
+        call_fail(c, &mine);
+        return;
+    }
+    for (size_t i = 0; i < found->n; i++)
+        if (found->recs[i]->job_id > f->at.after && take_present(f, found->recs[i]) != 0) {
+            reply(f);
+            return;
+        }
+    f->at.mode = CURSOR_EVENTS;
+    f->at.after = 0;
+    look(f);
+}
+
 static void look(struct follow *f)
 {
     struct agentd *a = f->hold.call->a;
+    struct err err = {0};
     if (!live_ready(a->live)) {
         hold(f, true);
         return;
     }
+    if (privacy(f, &err) < 0) {
+        call_fail(f->hold.call, &err);
+        return;
+    }
     if (f->at.mode == CURSOR_ENDS) {
         ends_from_journal(f);
+        return;
+    }
+    if (f->at.mode == CURSOR_PRESENT && f->req.ids.n) {
+        find_jobs(f->hold.call, &f->req.ids, on_found);
         return;
     }
     if (f->at.mode != CURSOR_EVENTS && table_each(a->table, f->at.after, take_present, f) == 0) {
@@ -210,8 +270,14 @@ static void look(struct follow *f)
     }
     if (f->at.mode == CURSOR_EVENTS)
         f->at.seq = events_each(live_events(a->live), f->at.seq, take_event, f);
-    /* That the cursor was too old is told at once, be there nothing else to tell. */
-    if (f->n || f->reset || f->at.mode != CURSOR_EVENTS)
+    /* Nothing is left to hear: ends that this broker told before the journal had them among it. */
+    if (f->at.mode == CURSOR_EVENTS && f->at.seq == events_newest(live_events(a->live)) &&
+        live_told(a->live) > f->at.end)
+        f->at.end = live_told(a->live);
+    /* That the cursor was too old is told at once, be there nothing else to tell; and at the
+     * beginning, that there will be none of what is hidden. */
+    bool news = f->reset || (f->blind && !f->req.cursor);
+    if (f->n || news || f->at.mode != CURSOR_EVENTS)
         reply(f);
     else
         hold(f, false);
@@ -243,7 +309,8 @@ static int begin(struct follow *f, struct err *err)
     }
     f->reset = true;
     f->at.mode = CURSOR_ENDS;
-    f->at.end = c.end < now.end ? c.end : now.end;
+    /* One from a journal that was here before: its client has heard of nothing in this one. */
+    f->at.end = c.end <= now.end ? c.end : 0;
     return 0;
 }
 
@@ -251,31 +318,23 @@ static int read_request(struct follow *f, struct err *err)
 {
     struct call *c = f->hold.call;
     struct events_request *req = &f->req;
-    struct watch_status st;
-    watch_status(c->a->watch, &st);
-    if (job_filter_whose(&f->filter, req->user, req->all_users, c->user->uid, err) < 0)
+    struct job_filter *filter = &f->asked;
+    if (job_filter_whose(filter, req->user, req->all_users, c->user->uid, err) < 0)
         return -1;
     /* A job that is named is wanted, whoever's it is. */
     if (req->ids.n && !req->user)
-        f->filter.uid = -1;
-    if (st.private_jobs) {
-        if (req->all_users ||
-            (req->user && f->filter.uid != c->user->uid && !str_eq(req->user, c->user->name)))
-            return err_set(err, ERR_DENIED,
-                           "PrivateData=jobs: events of your own jobs alone are told");
-        f->filter.uid = c->user->uid;
-        f->filter.user = NULL;
-    }
-    f->filter.partition = req->partition;
-    f->filter.name = req->name;
-    f->filter.tag = req->tag;
+        filter->uid = -1;
+    filter->partition = req->partition;
+    filter->name = req->name;
+    filter->tag = req->tag;
     f->limit = req->limit ? (size_t)req->limit : EVENTS_LIMIT;
     f->ids = arena_array(&c->arena, req->ids.n + 1, sizeof *f->ids);
     if (!f->ids)
         return err_set(err, ERR_BUSY, "no memory");
-    for (size_t i = 0; i < req->ids.n; i++)
-        if (jobid_parse(req->ids.v[i], &f->ids[i], err) < 0)
-            return -1;
+    if (jobids_parse(req->ids.v, req->ids.n, f->ids, err) < 0)
+        return -1;
+    if (req->ids.n)
+        qsort(f->ids, req->ids.n, sizeof *f->ids, jobid_order);
     return begin(f, err);
 }
 

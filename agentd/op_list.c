@@ -14,6 +14,9 @@
  * it belongs to the page of the second part in which its job_id lies.  When that page is made, the
  * run is in the table, or slurmctld has forgotten it; then it is in the journal with a number above
  * upto, and is taken from there.
+ *
+ * What ended before the journal begins, or while nobody looked, comes before all of it from
+ * slurmdbd; of that time the journal has some as well, so that these may come twice.
  */
 #include <string.h>
 
@@ -29,7 +32,6 @@
 #define NUMBERS ((int64_t)1000000000000)
 
 enum {
-    REPLY_MAX = 5 << 20,    /* bytes of jobs in one reply: a frame takes 6 MiB */
     BESIDE_MAX = 512 << 10, /* bytes of ended jobs that may go with a worker's page */
     LATER_BYTES = 16 << 20, /* of what has ended between two pages */
     READY_MS = 5000,        /* for the first ends after a start to be in the journal */
@@ -42,15 +44,14 @@ struct listing {
     struct job_filter filter;
     struct watch_status watch;
     int64_t since;  /* of what the journal and the table tell */
-    bool own;       /* of the journal, only the caller's rows may be told */
     int64_t upto;   /* see above */
     int64_t newest; /* the journal's, before it was asked: the answer has all up to it */
     struct bytes *v;
     size_t n, size, bytes;
     char note[500];
     /* while a page of the table is made */
-    struct jobrec **picked; /* borrowed */
-    size_t n_picked, room, picked_bytes;
+    struct jobrecs picked;
+    size_t picked_bytes;
     bool no_memory;
     uint32_t end; /* the page is of job_ids up to this */
 };
@@ -71,7 +72,7 @@ static void fail_memory(struct listing *l)
 
 static bool is_full(const struct listing *l)
 {
-    return (l->req.limit && (int64_t)l->n >= l->req.limit) || l->bytes >= REPLY_MAX;
+    return (l->req.limit && (int64_t)l->n >= l->req.limit) || l->bytes >= WIRE_MAX_JOBS;
 }
 
 /* Copied: what is gathered in one turn of the loop goes out in another. */
@@ -125,19 +126,9 @@ static bool is_past(const struct listing *l, const struct jobrec *rec)
 
 static bool pick(struct listing *l, struct jobrec *rec)
 {
-    if (l->n_picked == l->room) {
-        size_t room = l->room ? 2 * l->room : 64;
-        struct jobrec **v = reallocarray(l->picked, room, sizeof(struct jobrec *));
-        if (!v) {
-            l->no_memory = true;
-            return false;
-        }
-        l->picked = v;
-        l->room = room;
-    }
-    l->picked[l->n_picked++] = rec;
     l->picked_bytes += rec->packed.n;
-    return true;
+    l->no_memory |= !jobrecs_add(&l->picked, rec);
+    return !l->no_memory;
 }
 
 static int pick_present(void *arg, struct jobrec *rec)
@@ -145,8 +136,8 @@ static int pick_present(void *arg, struct jobrec *rec)
     struct listing *l = arg;
     if (!job_filter_matches(&l->filter, &rec->keys) || is_past(l, rec))
         return 0;
-    bool full = (l->req.limit && (int64_t)(l->n + l->n_picked) >= l->req.limit) ||
-                l->bytes + l->picked_bytes + rec->packed.n > REPLY_MAX;
+    bool full = (l->req.limit && (int64_t)(l->n + l->picked.n) >= l->req.limit) ||
+                l->bytes + l->picked_bytes + rec->packed.n > WIRE_MAX_JOBS;
     if (full || !pick(l, rec)) {
         l->end = rec->job_id - 1;
         return 1;
@@ -172,16 +163,16 @@ static void pick_forgotten(struct listing *l, const struct journal_row *rows, si
             !(there && jobrec_same_run(there, rec)))
             pick(l, rec);
     }
-    if (l->n_picked)
-        qsort(l->picked, l->n_picked, sizeof(struct jobrec *), by_job_id);
+    if (l->picked.n)
+        qsort(l->picked.v, l->picked.n, sizeof(struct jobrec *), by_job_id);
 }
 
 /* Pages end between two job_ids, so that they can go on after one. */
 static void gather_picked(struct listing *l)
 {
-    for (size_t i = 0; i < l->n_picked; i++) {
-        const struct jobrec *rec = l->picked[i];
-        bool begins = i == 0 || l->picked[i - 1]->job_id != rec->job_id;
+    for (size_t i = 0; i < l->picked.n; i++) {
+        const struct jobrec *rec = l->picked.v[i];
+        bool begins = i == 0 || l->picked.v[i - 1]->job_id != rec->job_id;
         if (begins && is_full(l)) {
             l->end = rec->job_id - 1;
             return;
@@ -190,14 +181,25 @@ static void gather_picked(struct listing *l)
     }
 }
 
+static void ask_worker(struct listing *l);
+
+/* What is asked of journal, worker or slurmdbd takes its time: whether the table may be shown is
+ * decided when it is. */
 static void table_page(struct listing *l, const struct journal_row *rows, size_t n)
 {
+    watch_status(l->c->a->watch, &l->watch);
+    if (l->watch.private_jobs) {
+        if (l->watch.as_of)
+            ask_worker(l);
+        else
+            reply(l, "journal", 0, 0);
+        return;
+    }
     l->end = UINT32_MAX;
     table_each(l->c->a->table, (uint32_t)l->req.after, pick_present, l);
     pick_forgotten(l, rows, n);
     gather_picked(l);
-    free(l->picked);
-    l->picked = NULL;
+    jobrecs_clear(&l->picked);
     if (l->no_memory) {
         fail_memory(l);
         return;
@@ -210,32 +212,24 @@ static void table_page(struct listing *l, const struct journal_row *rows, size_t
 
 /* ---- PrivateData=jobs ---- */
 
-/* What a worker gives goes to the user whose worker it is, and to nobody else. */
-static void on_passed(void *arg, const struct worker_answer *answer)
+static int take_page(void *arg, struct jobrec *rec)
 {
-    struct call *c = arg;
-    if (answer->err.code != ERR_NONE)
-        call_fail(c, &answer->err);
-    else
-        call_reply_packed(c, answer->body);
+    struct listing *l = arg;
+    l->no_memory |= !is_past(l, rec) && !gather(l, rec->packed);
+    return l->no_memory ? -1 : 0;
 }
 
 static void on_page(void *arg, const struct worker_answer *answer)
 {
     struct listing *l = arg;
     AUTO(arena_done) struct arena arena = {0};
-    struct jobs_reply r = {0};
-    struct err err = answer->err;
-    if (err.code == ERR_NONE)
-        msg_unpack(&jobs_reply_type, answer->body, &arena, MSG_LENIENT, &r, &err);
-    for (size_t i = 0; err.code == ERR_NONE && i < r.jobs.n; i++) {
-        struct jobrec *rec = jobrec_new(r.jobs.v[i], &err);
-        if (rec && !is_past(l, rec) && !gather(l, rec->packed))
-            err_set(&err, ERR_BUSY, "no memory");
-        jobrec_unref(rec);
-    }
-    if (err.code != ERR_NONE) {
-        fail(l, &err);
+    struct jobs_reply r;
+    struct err err = {0};
+    if (worker_jobs(answer, &arena, &r, take_page, l, &err) < 0) {
+        if (l->no_memory)
+            fail_memory(l);
+        else
+            fail(l, &err);
         return;
     }
     l->watch.as_of = r.as_of;
@@ -252,7 +246,7 @@ static void ask_worker(struct listing *l)
         err_set(&err, ERR_BUSY, "the server is stopping");
     if (err.code != ERR_NONE ||
         workers_ask(c->a->workers, c->user->uid, WORKER_load_list, c->body,
-                    plain ? on_passed : on_page, plain ? (void *)c : l, &err) < 0)
+                    plain ? call_pass_on : on_page, plain ? (void *)c : l, &err) < 0)
         fail(l, &err);
 }
 
@@ -263,15 +257,17 @@ static bool ask_journal(struct listing *l, size_t limit, size_t bytes, journal_f
 {
     struct call *c = l->c;
     struct journal_query q = {
+        .asker = c->user->uid,
         .filter = l->filter,
         .since = l->since,
         .after = l->upto,
         .limit = limit,
         .bytes = bytes,
     };
-    if (l->own && q.filter.uid >= 0 && q.filter.uid != c->user->uid)
+    watch_status(c->a->watch, &l->watch);
+    if (l->watch.private_jobs && q.filter.uid >= 0 && q.filter.uid != c->user->uid)
         return false;
-    if (l->own)
+    if (l->watch.private_jobs)
         q.filter.uid = c->user->uid;
     journal_find(c->a->journal, &q, fn, l);
     return true;
@@ -307,9 +303,8 @@ static void on_later(void *arg, const struct journal_row *rows, size_t n, bool m
 
 static void second_part(struct listing *l)
 {
-    if (l->watch.private_jobs && l->watch.as_of)
-        ask_worker(l);
-    else if (!ask_journal(l, 0, LATER_BYTES, on_later))
+    watch_status(l->c->a->watch, &l->watch);
+    if (l->watch.private_jobs || !ask_journal(l, 0, LATER_BYTES, on_later))
         table_page(l, NULL, 0);
 }
 
@@ -338,29 +333,30 @@ static void on_ended(void *arg, const struct journal_row *rows, size_t n, bool m
 static void first_part(struct listing *l)
 {
     l->newest = journal_newest(l->c->a->journal);
-    if (!ask_journal(l, (size_t)l->req.limit, REPLY_MAX, on_ended))
+    if (!ask_journal(l, (size_t)l->req.limit, WIRE_MAX_JOBS, on_ended))
         second_part(l);
 }
 
-/* ---- what ended before the journal begins ---- */
+/* ---- what ended before the journal is whole ---- */
+
+static int take_old(void *arg, struct jobrec *rec)
+{
+    return gather(arg, rec->packed) ? 0 : -1;
+}
 
 static void on_accounting(void *arg, const struct worker_answer *answer)
 {
     struct listing *l = arg;
     AUTO(arena_done) struct arena arena = {0};
-    struct jobs_reply r = {0};
-    struct err err = answer->err;
-    if (err.code == ERR_NONE)
-        msg_unpack(&jobs_reply_type, answer->body, &arena, MSG_LENIENT, &r, &err);
-    for (size_t i = 0; err.code == ERR_NONE && i < r.jobs.n; i++)
-        if (!gather(l, r.jobs.v[i]))
-            err_set(&err, ERR_BUSY, "no memory");
-    str_copy(l->note, sizeof l->note, err.code != ERR_NONE ? err.text : str_or(r.note, ""));
-    if (err.code != ERR_NONE) { /* the rest is worth telling */
+    struct jobs_reply r;
+    struct err err = {0};
+    if (worker_jobs(answer, &arena, &r, take_old, l, &err) < 0) { /* the rest is worth telling */
+        str_copy(l->note, sizeof l->note, err.code == ERR_NONE ? "no memory" : err.text);
         l->since = l->req.since;
         first_part(l);
         return;
     }
+    str_copy(l->note, sizeof l->note, str_or(r.note, ""));
     bool more = r.next_ended > l->req.after_ended && r.next_ended < NUMBERS;
     if (more || is_full(l) || l->bytes > BESIDE_MAX)
         reply(l, "slurmdbd", 0, more ? r.next_ended : NUMBERS);
@@ -368,7 +364,7 @@ static void on_accounting(void *arg, const struct worker_answer *answer)
         first_part(l);
 }
 
-static void ask_accounting(struct listing *l, int64_t begins)
+static void ask_accounting(struct listing *l, int64_t whole)
 {
     struct call *c = l->c;
     const struct list_request *in = &l->req;
@@ -376,7 +372,7 @@ static void ask_accounting(struct listing *l, int64_t begins)
     const struct acct_request req = {
         .cluster = *l->watch.cluster ? l->watch.cluster : NULL,
         .since = in->after_ended ? in->after_ended : in->since,
-        .until = begins - 1,
+        .until = whole - 1,
         .user = in->user,
         .all_users = in->all_users,
         .states = in->states,
@@ -396,15 +392,15 @@ static void ask_accounting(struct listing *l, int64_t begins)
 
 static void list_since(struct listing *l)
 {
-    int64_t begins = journal_begins(l->c->a->journal);
-    bool older = l->watch.accounting && l->req.since < begins;
+    int64_t begins = journal_begins(l->c->a->journal), whole = journal_whole(l->c->a->journal);
+    bool older = l->watch.accounting && l->req.since < whole;
     bool numbers = l->req.after_ended >= NUMBERS;
-    l->since = older ? begins : l->req.since;
+    l->since = older && l->req.since < begins ? begins : l->req.since;
     l->upto = numbers ? l->req.after_ended : 0;
     if (l->req.after)
         second_part(l);
     else if (older && !numbers)
-        ask_accounting(l, begins);
+        ask_accounting(l, whole);
     else
         first_part(l);
 }
@@ -440,15 +436,12 @@ static void list_now(void *arg)
     struct listing *l = c->state;
     struct err err = {0};
     watch_status(c->a->watch, &l->watch);
-    l->own = l->watch.private_jobs || !l->watch.as_of;
     if (l->req.since) {
         list_when_ready(l);
     } else if (!l->watch.as_of) {
         err_set(&err, ERR_SLURM_DOWN, "slurmctld has not answered since slurm-agentd started: %s",
                 l->watch.error);
         fail(l, &err);
-    } else if (l->watch.private_jobs) {
-        ask_worker(l);
     } else {
         table_page(l, NULL, 0);
     }

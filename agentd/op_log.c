@@ -44,7 +44,8 @@ struct log {
     char *path;      /* owned */
     uint32_t job_id;
     bool ended, completing, ran;
-    bool waits; /* no run of it has begun */
+    bool waits;    /* no run of it has begun */
+    uint64_t news; /* as of the look under way */
     int64_t ended_ms, end_time;
     char note[400]; /* why there is nothing to read */
     /* the read under way */
@@ -85,6 +86,11 @@ static void reply(struct log *l, struct log_reply *r)
 
 /* ---- holding ---- */
 
+static uint64_t news(const struct log *l)
+{
+    return held_news(l->hold.held, HELD_JOB, l->parsed.id);
+}
+
 /* There is nothing to say now: later, if the client wants to wait.  table: the next load may tell
  * of the job. */
 static void nothing_yet(struct log *l, bool poll, bool table)
@@ -95,7 +101,8 @@ static void nothing_yet(struct log *l, bool poll, bool table)
         reply(l, &r);
         return;
     }
-    int64_t again = poll ? l->again_ms : l->unseen ? LOG_UNSEEN_MS : 0;
+    bool old = l->news != news(l);
+    int64_t again = poll || old ? l->again_ms : l->unseen ? LOG_UNSEEN_MS : 0;
     l->again_ms = l->again_ms * 3 / 2 < LOG_SLOW_MS ? l->again_ms * 3 / 2 : LOG_SLOW_MS;
     /* a task that waits has no record of its own yet, only one of its array */
     uint32_t number = l->waits || !l->job_id ? l->parsed.id : l->job_id;
@@ -132,7 +139,6 @@ static bool is_settled(const struct log *l)
 /* The file is not there. */
 static void on_missing(struct log *l, const struct err *err)
 {
-    struct err mine = {0};
     l->tail = 0; /* whatever comes is new */
     if (!l->ended || (l->follow && !l->settled)) {
         if (!l->ended)
@@ -140,12 +146,7 @@ static void on_missing(struct log *l, const struct err *err)
         nothing_yet(l, true, false);
         return;
     }
-    if (l->ran)
-        mine = *err;
-    else
-        err_set(&mine, ERR_NOT_FOUND, "job %s ended before it ran: there is no output file %.300s",
-                l->id, l->path);
-    fail(l, &mine);
+    fail(l, err);
 }
 
 static void on_piece(struct log *l, const struct worker_answer *answer)
@@ -285,7 +286,7 @@ static void take_state(struct log *l, const struct jobrec *rec, const struct job
 {
     l->job_id = rec->job_id;
     l->waits = rec->phase == PHASE_QUEUED && rec->restarts == 0;
-    l->ran = j->nodes || j->batch_host || rec->restarts;
+    l->ran = j->nodes || j->batch_host || rec->restarts || rec->phase == PHASE_UNKNOWN;
     l->completing = has_flag(j, "COMPLETING");
     l->end_time = rec->end_time;
     if (rec->ended && !l->ended)
@@ -293,10 +294,20 @@ static void take_state(struct log *l, const struct jobrec *rec, const struct job
     l->ended = rec->ended;
 }
 
+static void never_ran(struct log *l)
+{
+    struct err err = {0};
+    err_set(&err, ERR_NOT_FOUND, "job %s ended before it ran: there is no output file %.300s",
+            l->id, l->path);
+    fail(l, &err);
+}
+
 static void go_on(struct log *l, bool same)
 {
     struct log_reply r = {0};
-    if (same) {
+    if (l->ended && !l->ran) {
+        never_ran(l); /* what is in its place may be another job's */
+    } else if (same) {
         r.same_as = "stdout";
         r.done = true;
         reply(l, &r);
@@ -340,6 +351,7 @@ static void look(struct log *l)
 {
     const char *const id = l->id;
     const struct strs ids = {&id, 1};
+    l->news = news(l);
     /* A job that the server does not see costs slurmctld a question each time. */
     if (l->unseen && !l->waits && clock_mono_ms() - l->seen_ms < LOG_UNSEEN_MS)
         read_file(l);

@@ -5,10 +5,6 @@
 #include "agentd/worker.h"
 #include "common/str.h"
 
-enum {
-    REPLY_MAX = 5 << 20, /* bytes of jobs in one reply: a frame takes 6 MiB */
-};
-
 /* ---- get ---- */
 
 static void on_found(struct call *c, const struct found *f, const struct err *err)
@@ -22,9 +18,9 @@ static void on_found(struct call *c, const struct found *f, const struct err *er
     }
     if (!v)
         err_set(&mine, ERR_BUSY, "no memory");
-    else if (bytes > REPLY_MAX)
+    else if (bytes > WIRE_MAX_JOBS)
         err_set(&mine, ERR_LIMIT, "the answer is larger than %d bytes: ask for fewer jobs at once",
-                REPLY_MAX);
+                WIRE_MAX_JOBS);
     if (mine.code != ERR_NONE) {
         call_fail(c, &mine);
         return;
@@ -54,20 +50,11 @@ void op_job_get(struct call *c)
 
 /* ---- script ---- */
 
-static void on_script(void *arg, const struct worker_answer *answer)
-{
-    struct call *c = arg;
-    if (answer->err.code != ERR_NONE)
-        call_fail(c, &answer->err);
-    else
-        call_reply_packed(c, answer->body);
-}
-
 void op_job_script(struct call *c)
 {
     struct script_request req;
     struct err err = {0};
     if (call_unpack(c, &req, &err) < 0 ||
-        workers_ask(c->a->workers, c->user->uid, WORKER_script, c->body, on_script, c, &err) < 0)
+        workers_ask(c->a->workers, c->user->uid, WORKER_script, c->body, call_pass_on, c, &err) < 0)
         call_fail(c, &err);
 }

@@ -3,6 +3,7 @@
 #include "agentd/dispatch.h"
 #include "agentd/journal.h"
 #include "agentd/listen.h"
+#include "agentd/requests.h"
 #include "agentd/table.h"
 #include "agentd/watch.h"
 #include "common/clock.h"
@@ -24,6 +25,7 @@ void op_ping(struct call *c)
     if (!unpack_empty(c))
         return;
     watch_status(c->a->watch, &w);
+    bool known = *w.slurm_version != '\0';
     struct ping_reply r = {
         .version = VERSION,
         .protocol = PROTOCOL_VERSION,
@@ -37,8 +39,11 @@ void op_ping(struct call *c)
         .as_of = w.as_of,
         .stale = w.stale,
         .jobs = (int64_t)table_count(c->a->table),
-        .private_jobs = w.private_jobs,
+        .private_jobs = known && w.private_jobs,
+        .hidden_jobs = known && !w.sees_all,
         .journal = journal_trouble(c->a->journal),
+        .draining = c->a->draining,
+        .in_doubt = (int64_t)requests_in_doubt(c->a->requests, c->user->uid),
     };
     call_reply(c, &r);
 }

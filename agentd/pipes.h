@@ -24,6 +24,8 @@ bool pipes_add(struct pipes *p, uint32_t id, const char *origin, const char *key
 void pipes_remove(struct pipes *p, uint32_t id);
 /* Its user is known: it may stay, and ask for more at once. */
 void pipes_welcome(struct pipes *p, uint32_t id);
+/* It is to be closed: nothing is taken from it any more, and pipes_idle() gives it. */
+void pipes_doom(struct pipes *p, uint32_t id);
 /* "gone" when it has. */
 void pipes_origin(struct pipes *p, uint32_t id, char origin[PIPES_ORIGIN], char key[PIPES_ORIGIN]);
 
@@ -33,7 +35,8 @@ bool pipes_received(struct pipes *p, uint32_t id);
 bool pipes_sending(struct pipes *p, uint32_t id, int64_t uid, size_t bytes);
 /* The frame is dealt with: the answer has gone (bytes as above), or there was none (0). */
 void pipes_answered(struct pipes *p, uint32_t id, int64_t uid, size_t bytes);
-/* Bytes of answers that a user's connections, or all, have not taken. */
+/* Bytes of answers that a user's connections, or all, have not taken, as far as can be known: what
+ * one connection was sent last counts until something follows it. */
 size_t pipes_owed(struct pipes *p, int64_t uid);
 size_t pipes_owed_all(struct pipes *p);
 
@@ -43,8 +46,9 @@ uint64_t pipes_removed(struct pipes *p);
 bool pipes_busy(struct pipes *p);
 bool pipes_crowded(struct pipes *p);
 
-/* Those that should be closed: nobody's for too long, or without any use for long.  Fills at most
- * max ids, gives how many. */
-size_t pipes_idle(struct pipes *p, uint32_t *ids, size_t max);
+/* Those that should be closed: nobody's for too long, without any use for long, or idle while they
+ * may owe too much; when it is crowded also those that take nothing.  Fills at most max ids, gives
+ * how many. */
+size_t pipes_idle(struct pipes *p, bool crowded, uint32_t *ids, size_t max);
 
 #endif

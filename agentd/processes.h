@@ -20,7 +20,7 @@ struct process {
     int fd; /* our end, broker and auth; -1 otherwise */
     uint32_t uid, role;
     int64_t born_ms, killed_ms; /* killed_ms: 0 while we have not killed it */
-    bool lingers;               /* and have said so */
+    bool lingers;               /* a leftover: killed PROCESS_LINGER_MS ago, and still there */
     bool earlier;               /* of a broker that has ended: the next one never hears of it */
 };
 
@@ -31,12 +31,16 @@ void process_kill(struct process *p);
 
 /* Takes the one with that pid off the list; NULL when there is none. */
 struct process *processes_take(struct process **list, pid_t pid);
+/* Those of the broker that is there: leftovers of an earlier one do no work for it. */
 size_t processes_count(const struct process *list, enum kind kind);
-/* Workers that run as uid. */
+/* Workers that run as uid, leftovers included. */
 size_t processes_of(const struct process *list, uint32_t uid);
-/* May one of them, killed or not, still send something to slurmctld? */
-bool processes_may_send(const struct process *list);
-/* Says once of each that was killed and does not go. */
-void processes_name_lingering(struct process *list, bool broker_is_there);
+/* Leftovers of uid in that role. */
+size_t processes_left(const struct process *list, uint32_t uid, uint32_t role);
+/* Must a new broker wait?  For all of them while they may be about to go, and for those that may
+ * still have slurmctld do something until they certainly cannot. */
+bool processes_in_the_way(const struct process *list);
+/* Marks those that were killed and do not go, and says so once of each. */
+void processes_name_lingering(struct process *list);
 
 #endif

@@ -6,6 +6,7 @@
 #include <systemd/sd-event.h>
 
 #include "agentd/authlink.h"
+#include "agentd/journal_requests.h"
 #include "agentd/dispatch.h"
 #include "agentd/limit.h"
 #include "agentd/listen.h"
@@ -324,7 +325,7 @@ static void hello(struct sessions *s, struct listen_call *lc, struct bytes cred)
     hc->lc = lc;
     seal_random(hc->req.session, SEAL_ID);
     seal_keypair(hc->req.server_key, hc->secret);
-    memcpy(hc->req.instance, s->a->instance, SEAL_ID);
+    memcpy(hc->req.instance, journal_instance(s->a->journal), SEAL_ID);
     str_copy(hc->req.cluster, sizeof hc->req.cluster, watch_cluster(s->a->watch));
     hc->req.lifetime_s = (uint32_t)s->a->conf.session_s;
     hc->req.cred_size = (uint32_t)cred.n;
@@ -361,6 +362,17 @@ static void sealed(struct sessions *s, struct listen_call *lc, const struct seal
     listen_welcome(lc);
     struct bytes plain = {s->plain, frame.n - SEAL_OVERHEAD};
     dispatch(s->a, lc, e->user, h->session, counter, plain);
+}
+
+int64_t sessions_whose(const struct sessions *s, struct bytes frame)
+{
+    struct err err = {0};
+    struct seal_header h;
+    struct bytes payload;
+    if (seal_get_header(frame, &h, &payload, &err) < 0 || h.kind != SEAL_SEALED)
+        return -1;
+    const struct session *e = find_any(s, h.session);
+    return e ? (int64_t)e->user->uid : -1;
 }
 
 void sessions_frame(struct sessions *s, struct listen_call *lc, struct bytes frame)

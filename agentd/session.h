@@ -20,6 +20,7 @@ struct user {
     size_t sessions;           /* open ones */
     size_t calls;              /* requests under way; a user with any is kept */
     size_t held;               /* requests held back (held.h), not counted in calls */
+    size_t held_keys;          /* what they wait for */
     size_t call_bytes;         /* their bodies */
     struct watch_mark seen_by; /* the loads that show this user's own changes */
     struct user *next;
@@ -29,6 +30,8 @@ struct sessions *sessions_new(struct agentd *a, struct err *err);
 void sessions_free(struct sessions *s);
 size_t sessions_count(const struct sessions *s);
 
+/* The uid of the session that the frame names, which nothing has proven yet; -1: none. */
+int64_t sessions_whose(const struct sessions *s, struct bytes frame);
 /* A whole frame from the network; answers it sooner or later. */
 void sessions_frame(struct sessions *s, struct listen_call *lc, struct bytes frame);
 

@@ -115,7 +115,7 @@ static void run_child(const struct spawn *s, pid_t parent)
     for (int sig = 1; sig < NSIG; sig++)
         syscall(SYS_rt_sigaction, sig, default_action, NULL, NSIG / 8);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    dup2(s->null_fd, 0);
+    dup2(s->in_fd, 0);
     dup2(s->null_fd, 1);
     if (s->err_fd >= 0)
         dup2(s->err_fd, 2);

@@ -34,7 +34,8 @@ struct spawn {
     char *const *argv;
     char *const *envp;
     int fds[2];  /* to be 3 and 4; -1 ends them */
-    int null_fd; /* its stdin and stdout */
+    int in_fd;   /* its stdin */
+    int null_fd; /* its stdout */
     int err_fd;  /* its stderr; -1: ours */
 };
 /* -1 with errno when there was no fork; whatever fails later ends the child with

@@ -8,6 +8,7 @@ struct entry {
     uint32_t generation;
     struct jobrec *rec; /* NULL: removed, waits for the next sweep */
     int64_t number;     /* of its end in the journal; 0: not known to be there */
+    bool owed;          /* the journal did not have the end when it was told */
 };
 
 /* Entries sorted by a key.  New jobs have the highest ids, so an insertion is nearly always at the
@@ -143,8 +144,10 @@ static struct jobrec *take_rec(struct table *t, struct entry *e)
 static struct jobrec *replace(struct table *t, struct entry *e, struct jobrec *rec)
 {
     struct jobrec *old = e->rec;
-    if (!old || !rec->ended || !jobrec_same_run(old, rec))
+    if (!old || !rec->ended || !jobrec_same_run(old, rec)) {
         e->number = 0;
+        e->owed = false;
+    }
     t->live += !old;
     t->removed -= !old;
     e->rec = rec;
@@ -159,7 +162,7 @@ static int insert(struct table *t, struct jobrec *rec, struct err *err)
         e = calloc(1, sizeof *e);
     if (!e)
         return err_set(err, ERR_LIMIT, "the job table is full (%zu)", t->max);
-    *e = (struct entry){rec->job_id, rec->group, t->generation, rec, 0};
+    *e = (struct entry){rec->job_id, rec->group, t->generation, rec, 0, false};
     index_insert(&t->by_id, id_key, e);
     index_insert(&t->by_group, group_key, e);
     t->live++;
@@ -227,8 +230,16 @@ static struct entry *find_run(const struct table *t, const struct jobrec *rec)
 void table_kept(struct table *t, const struct jobrec *rec, int64_t number)
 {
     struct entry *e = find_run(t, rec);
-    if (e && e->rec->ended)
-        e->number = number;
+    if (!e || !e->rec->ended)
+        return;
+    e->number = number;
+    e->owed |= number == 0;
+}
+
+bool table_owed(const struct table *t, const struct jobrec *rec, int64_t number)
+{
+    const struct entry *e = find_run(t, rec);
+    return e && e->owed && (e->number == 0 || e->number > number);
 }
 
 int64_t table_number(const struct table *t, const struct jobrec *rec)

@@ -32,9 +32,12 @@ void table_end_full(struct table *t, table_gone_fn gone, void *arg);
 struct jobrec *table_get(const struct table *t, uint32_t job_id);
 
 /* The journal has the end of that run on disk, with that number: noted as long as the table has the
- * run.  0 afterwards for what it does not have. */
+ * run.  0: it has not, and the end is told all the same. */
 void table_kept(struct table *t, const struct jobrec *rec, int64_t number);
+/* 0: it is not known to have it. */
 int64_t table_number(const struct table *t, const struct jobrec *rec);
+/* Was the end told without the journal, and is it not among what that has up to number? */
+bool table_owed(const struct table *t, const struct jobrec *rec, int64_t number);
 
 typedef int (*table_fn)(void *arg, struct jobrec *rec);
 /* Calls fn for each record that the id names, in order of job_id; returns how many there were, or

@@ -6,10 +6,12 @@
 #include <systemd/sd-event.h>
 
 #include "agentd/agentd.h"
+#include "agentd/cancels.h"
 #include "agentd/chan.h"
 #include "agentd/childlog.h"
 #include "agentd/live.h"
 #include "agentd/monlink.h"
+#include "agentd/requests.h"
 #include "agentd/table.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -82,10 +84,17 @@ static void put_jobs(struct watch *w, const struct raws *jobs)
     for (size_t i = 0; i < jobs->n; i++) {
         struct err err = {0};
         struct jobrec *rec = jobrec_new(jobs->v[i], &err), *old = NULL;
-        if (rec && table_put(w->a->table, rec, &old, &err) == 0)
+        if (rec)
+            rec = cancels_tell(w->a->cancels, rec);
+        if (rec)
+            requests_saw(w->a->requests, rec);
+        if (rec && table_put(w->a->table, jobrec_ref(rec), &old, &err) == 0) {
             live_saw(w->a->live, old, rec);
-        else
+            if (old && !jobrec_same_job(old, rec))
+                requests_gone(w->a->requests, old);
+        } else
             log_err("a job from the watcher: %s", err.text);
+        jobrec_unref(rec);
         jobrec_unref(old);
     }
 }
@@ -93,8 +102,12 @@ static void put_jobs(struct watch *w, const struct raws *jobs)
 static void gone(void *arg, struct jobrec *rec)
 {
     struct watch *w = arg;
-    if (rec)
+    if (rec && w->status.sees_all)
         live_gone(w->a->live, rec);
+    else if (rec)
+        live_hidden(w->a->live, rec);
+    if (rec && w->status.sees_all)
+        requests_gone(w->a->requests, rec);
     jobrec_unref(rec);
 }
 
@@ -114,9 +127,29 @@ static void take_about(struct watch *w, const struct watch_report *r)
     if (!r->slurm_version) /* slurmctld has not said more */
         return;
     str_copy(w->status.slurm_version, sizeof w->status.slurm_version, str_or(r->slurm_version, ""));
+    if (r->sees_all != w->status.sees_all && *w->status.slurm_version)
+        log_notice("PrivateData=jobs hides %s from the watcher",
+                   r->sees_all ? "no jobs any more" : "others' jobs");
     w->status.private_jobs = r->private_jobs;
+    w->status.sees_all = r->sees_all;
     w->status.accounting = r->accounting;
     w->status.slurm_uid = (uint32_t)r->slurm_uid;
+    w->status.min_job_age_s = r->min_job_age_s;
+}
+
+static void tell_requests(struct watch *w, const struct watch_report *r)
+{
+    const struct requests_load load = {
+        .begun_ms = r->begun_ms,
+        .as_of = r->as_of,
+        .whole = r->whole && r->sees_all,
+        .blind = !r->sees_all,
+        .boot_time = r->boot_time,
+        .min_job_age_ms = r->min_job_age_s * 1000,
+        .rpc_ms = r->rpc_s * 1000,
+    };
+    if (r->begun_ms)
+        requests_loaded(w->a->requests, &load);
 }
 
 static void take_report(struct watch *w, const struct watch_report *r)
@@ -152,7 +185,9 @@ static void take_report(struct watch *w, const struct watch_report *r)
         w->covered.all = r->seq;
     if (r->one_seq > w->covered.one && r->one_seq <= w->seq)
         w->covered.one = r->one_seq;
-    live_loaded(w->a->live);
+    const struct live_load load = {w->status.as_of, r->min_job_age_s, w->status.sees_all};
+    live_loaded(w->a->live, &load);
+    tell_requests(w, r);
     heard_first(w);
     run_waiters(w, w->loaded_ms);
 }
@@ -186,9 +221,9 @@ static void on_down(void *arg, const char *why)
     drop(arg, why);
 }
 
-static void command(struct watch *w, uint32_t job_id)
+static void command(struct watch *w, uint32_t job_id, bool anew)
 {
-    struct watch_command cmd = {.seq = w->seq, .job_id = job_id};
+    struct watch_command cmd = {.seq = w->seq, .job_id = job_id, .anew = anew};
     AUTO(wire_out_free) struct wire_out *out = wire_out_new();
     struct chan_head head = {0};
     struct err err = {0};
@@ -204,6 +239,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
     struct watch *w = arg;
     int64_t now = clock_mono_ms();
     run_waiters(w, now);
+    live_tick(w->a->live);
     if (w->chan && now - w->heard_ms > WATCH_HUNG_MS) {
         w->heard_ms = now;
         drop(w, "it says nothing any more");
@@ -225,6 +261,7 @@ struct watch *watch_new(struct agentd *a, struct err *err)
     }
     sd_event_source_set_enabled(w->tick, SD_EVENT_ON);
     w->a = a;
+    w->status.private_jobs = true;
     w->interval_ms = a->conf.poll_ms;
     return w;
 }
@@ -261,7 +298,7 @@ void watch_attach(struct watch *w, uint32_t process, int fd, int stderr_fd)
         drop(w, err.text);
         return;
     }
-    command(w, 0); /* its first load covers what was asked of the one before */
+    command(w, 0, false); /* its first load covers what was asked of the one before */
 }
 
 void watch_ended(struct watch *w, uint32_t process)
@@ -296,9 +333,15 @@ const char *watch_cluster(const struct watch *w)
 void watch_load(struct watch *w, uint32_t job_id, struct watch_mark *mark)
 {
     w->seq++;
-    command(w, job_id);
+    command(w, job_id, false);
     if (mark)
         *(job_id ? &mark->one : &mark->all) = w->seq;
+}
+
+void watch_load_anew(struct watch *w)
+{
+    w->seq++;
+    command(w, 0, true);
 }
 
 bool watch_covers(const struct watch *w, const struct watch_mark *mark)

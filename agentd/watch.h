@@ -30,9 +30,11 @@ struct watch_status {
     char error[500];  /* what it said, or why the table is stale; "" otherwise */
     char cluster[64]; /* "" until slurmctld has answered once */
     char slurm_version[64];
-    bool private_jobs;  /* PrivateData=jobs */
-    bool accounting;    /* there is a slurmdbd */
-    uint32_t slurm_uid; /* SlurmUser; 0 also until it is known */
+    bool private_jobs;     /* PrivateData=jobs is set, or it is not known yet whether it is */
+    bool sees_all;         /* nothing is hidden from the watcher for that */
+    bool accounting;       /* there is a slurmdbd */
+    uint32_t slurm_uid;    /* SlurmUser; 0 also until it is known */
+    int64_t min_job_age_s; /* MinJobAge; 0: for ever, or not known */
 };
 void watch_status(const struct watch *w, struct watch_status *out);
 /* The cluster's name: as configured, else as slurmctld said; "" while it is not known. */
@@ -46,6 +48,8 @@ struct watch_mark {
 /* Asks for a job, or with 0 for whatever has changed.  mark (NULL: nobody waits) then stands for
  * this load and for those it stood for before. */
 void watch_load(struct watch *w, uint32_t job_id, struct watch_mark *mark);
+/* Asks for the settings and for the whole table, whatever has changed. */
+void watch_load_anew(struct watch *w);
 /* Have these loads, or later ones, been put into the table? */
 bool watch_covers(const struct watch *w, const struct watch_mark *mark);
 typedef void (*watch_fn)(void *arg);

@@ -134,6 +134,14 @@ int watch_diff_see(struct watch_diff *d, uint32_t job_id, struct bytes packed)
     return 1;
 }
 
+bool watch_diff_lacks(const struct watch_diff *d)
+{
+    for (size_t i = 0; i < d->size; i++)
+        if (d->slots[i].job_id && d->slots[i].generation != d->generation)
+            return true;
+    return false;
+}
+
 void watch_diff_end(struct watch_diff *d, void (*gone)(void *arg, uint32_t job_id), void *arg)
 {
     for (size_t i = 0; i < d->size;) {

@@ -21,6 +21,8 @@ CLEANUP_FN(struct watch_diff, watch_diff_free)
 void watch_diff_begin(struct watch_diff *d);
 /* 1: new or changed; 0: as it was; -1: no memory (nothing has changed). */
 int watch_diff_see(struct watch_diff *d, uint32_t job_id, struct bytes packed);
+/* Is there one that has not been seen since watch_diff_begin()? */
+bool watch_diff_lacks(const struct watch_diff *d);
 /* Calls gone for each job that is, in no particular order, and forgets it. */
 void watch_diff_end(struct watch_diff *d, void (*gone)(void *arg, uint32_t job_id), void *arg);
 /* True when it was known. */

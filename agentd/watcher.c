@@ -8,6 +8,7 @@
 
 #include "agentd/bucket.h"
 #include "agentd/chan.h"
+#include "agentd/outcome.h"
 #include "agentd/watch_diff.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -20,7 +21,8 @@ enum {
     ONE_RATE = 200,          /* and in a second: a twentieth of slurmctld's time */
     COMMANDS_A_TURN = 1000,  /* read before a load that is due */
     GAP_MS = 1000,           /* between whole loads that are asked for */
-    ABOUT_MS = 60000,        /* how old the cluster's settings may be */
+    ABOUT_MS = 10000,        /* how old the cluster's settings may be */
+    AWAITED_LOADS = 10,      /* loads, until one looks whether an exit status is given up */
     INTERVAL_MAX_MS = 60000, /* the longest stretch, whatever loading takes */
 };
 
@@ -40,6 +42,7 @@ struct asked {
     uint32_t ids[ONE_BY_ONE]; /* one by one, now */
     size_t n;
     bool all;  /* whatever has changed, when a load is due */
+    bool anew; /* and all that has not, with the settings */
     bool rest; /* single jobs, too, wait for that load: there are too many, or their load failed */
     struct bucket ones;
 };
@@ -58,6 +61,8 @@ struct watcher {
     struct cluster_about about;
     int64_t about_ms; /* when it was asked; 0: not since slurmctld came back */
     struct asked asked;
+    bool awaited;                 /* a killed job's exit status is: that may end without a change */
+    int64_t whole_ms;             /* when all jobs were asked for, changed or not */
     int64_t seq;                  /* highest command taken */
     int64_t one_seq;              /* the same, of those that are in asked.ids or were */
     int64_t covered, one_covered; /* what the last loads of either kind covered */
@@ -116,6 +121,22 @@ static void send_frame(struct watcher *w, bool last)
     f->n = f->used = f->n_gone = 0;
 }
 
+static void set_about(struct watcher *w)
+{
+    struct watch_report *head = &w->frame.head;
+    if (!w->about_ms)
+        return;
+    head->cluster = w->about.name;
+    head->slurm_version = cluster_version();
+    head->private_jobs = w->about.private_jobs;
+    head->sees_all = w->about.sees_all;
+    head->accounting = w->about.accounting;
+    head->slurm_uid = w->about.slurm_uid;
+    head->min_job_age_s = w->about.min_job_age_s;
+    head->boot_time = w->about.boot_time;
+    head->rpc_s = w->about.credential_s + w->about.message_timeout_s;
+}
+
 static void begin_report(struct watcher *w)
 {
     struct frame *f = &w->frame;
@@ -126,13 +147,7 @@ static void begin_report(struct watcher *w)
         .as_of = w->as_of,
         .interval_ms = interval_ms(w),
     };
-    if (w->about_ms) {
-        f->head.cluster = w->about.name;
-        f->head.slurm_version = cluster_version();
-        f->head.private_jobs = w->about.private_jobs;
-        f->head.accounting = w->about.accounting;
-        f->head.slurm_uid = w->about.slurm_uid;
-    }
+    set_about(w);
 }
 
 static void report_failure(struct watcher *w, const struct err *why)
@@ -183,6 +198,7 @@ static void add_gone(void *arg, uint32_t job_id)
 static int see_job(void *arg, const struct job *j)
 {
     struct watcher *w = arg;
+    w->awaited |= outcome_awaited(j);
     wire_out_clear(w->job);
     msg_pack(&job_type, j, w->job);
     struct bytes packed = wire_out_bytes(w->job);
@@ -210,6 +226,16 @@ static int learn_about(struct watcher *w, struct err *err)
     return 0;
 }
 
+/* Before jobs are told as gone: PrivateData=jobs may have come to hide them. */
+static int learn_anew(struct watcher *w, struct err *err)
+{
+    w->about_ms = 0;
+    if (learn_about(w, err) < 0)
+        return -1;
+    set_about(w);
+    return 0;
+}
+
 static int ready(struct watcher *w, struct err *err)
 {
     if (!w->opened) {
@@ -227,18 +253,37 @@ static void load_changes(struct watcher *w)
 {
     struct err err = {0};
     int64_t as_of = clock_now();
+    if (as_of < w->as_of) /* by a clock that was set back, what changes now is older than that */
+        w->update_time = 0;
+    if (w->asked.anew)
+        w->about_ms = w->update_time = 0;
     if (ready(w, &err) < 0) {
         report_failure(w, &err);
         return;
     }
     begin_report(w);
     w->frame.head.as_of = as_of;
+    w->frame.head.begun_ms = w->begun_ms;
+    w->frame.head.whole = w->asked.anew && w->about.sees_all;
     w->frame.head.seq = w->frame.head.one_seq = w->seq;
     w->frame.head.full = !w->sent_full;
+    if (w->awaited && w->begun_ms - w->whole_ms > AWAITED_LOADS * interval_ms(w))
+        w->update_time = 0;
+    if (w->update_time == 0) {
+        w->whole_ms = w->begun_ms;
+        w->awaited = false;
+    }
     watch_diff_begin(w->diff);
     int rc = w->source->load_jobs(&w->update_time, see_job, w, &err);
+    if (rc == 0 && !w->broken && (!w->sent_full || watch_diff_lacks(w->diff)) &&
+        learn_anew(w, &err) < 0)
+        rc = -1;
     if (rc < 0) {
+        bool half = !w->sent_full && watch_diff_count(w->diff);
+        if (w->sent_full) /* what has changed is not shown again */
+            send_frame(w, false);
         report_failure(w, &err);
+        w->broken |= half;
         return;
     }
     if (w->broken)
@@ -254,7 +299,7 @@ static void load_changes(struct watcher *w)
     }
     w->as_of = as_of;
     w->covered = w->one_covered = w->one_seq = w->seq;
-    w->asked.all = w->asked.rest = false;
+    w->asked.all = w->asked.rest = w->asked.anew = false;
     send_frame(w, true);
 }
 
@@ -263,26 +308,32 @@ static void ones_failed(struct watcher *w, const struct err *why)
 {
     w->asked.all = w->asked.rest = true;
     w->one_seq = w->one_covered;
+    send_frame(w, false);
     report_failure(w, why);
 }
 
 static void load_ones(struct watcher *w)
 {
     struct err err = {0};
+    begin_report(w);
     if (ready(w, &err) < 0) {
         ones_failed(w, &err);
         return;
     }
-    begin_report(w);
+    set_about(w);
+    bool learnt = false;
     for (size_t i = 0; i < w->asked.n && !w->broken; i++) {
         uint32_t id = w->asked.ids[i];
         if (w->source->load_job(id, see_job, w, &err) == 0)
             continue;
-        if (err.code != ERR_NOT_FOUND) {
+        bool gone = err.code == ERR_NOT_FOUND;
+        if (gone)
+            err = (struct err){0};
+        if (!gone || (!learnt && learn_anew(w, &err) < 0)) {
             ones_failed(w, &err);
             return;
         }
-        err = (struct err){0};
+        learnt = true;
         watch_diff_forget(w->diff, id);
         add_gone(w, id);
     }
@@ -302,13 +353,14 @@ static bool has_id(const struct asked *a, uint32_t job_id)
     return false;
 }
 
-static void take(struct watcher *w, int64_t seq, uint32_t job_id)
+static void take(struct watcher *w, int64_t seq, uint32_t job_id, bool anew)
 {
     struct asked *a = &w->asked;
     if (seq > w->seq)
         w->seq = seq;
     if (job_id == 0) {
         a->all = true;
+        a->anew = a->anew || anew;
         return;
     }
     /* Once one waits the others do, until the load: then "up to this one" holds. */
@@ -336,7 +388,7 @@ static int read_command(struct watcher *w)
         rc = msg_unpack(&watch_command_type, b, &arena, MSG_STRICT, &cmd, &err) < 0 ? -1 : 1;
     }
     if (rc == 1) {
-        take(w, cmd.seq, (uint32_t)cmd.job_id);
+        take(w, cmd.seq, (uint32_t)cmd.job_id, cmd.anew);
     } else if (rc < 0) {
         log_err("a command from the broker: %s", err.text);
     }

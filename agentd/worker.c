@@ -537,3 +537,21 @@ void workers_ended(struct workers *p, const struct monitor_event *ev)
     }
     pump(w);
 }
+
+/* ---- answers with jobs ---- */
+
+int worker_jobs(const struct worker_answer *answer, struct arena *arena, struct jobs_reply *ret,
+                worker_job_fn fn, void *arg, struct err *err)
+{
+    *ret = (struct jobs_reply){0};
+    *err = answer->err;
+    if (err->code != ERR_NONE ||
+        msg_unpack(&jobs_reply_type, answer->body, arena, MSG_LENIENT, ret, err) < 0)
+        return -1;
+    for (size_t i = 0; i < ret->jobs.n; i++) {
+        AUTO(jobrec_unref) struct jobrec *rec = jobrec_new(ret->jobs.v[i], err);
+        if (!rec || fn(arg, rec) != 0)
+            return -1;
+    }
+    return 0;
+}

@@ -8,6 +8,7 @@
 #ifndef AGENTD_WORKER_H
 #define AGENTD_WORKER_H
 
+#include "agentd/jobrec.h"
 #include "agentd/monitor_proto.h"
 #include "common/msg.h"
 
@@ -38,6 +39,13 @@ size_t workers_count(const struct workers *w);
  * this returns.  ERR_BUSY when too much waits already, and then done is not called. */
 int workers_ask(struct workers *w, uint32_t uid, enum worker_op op, struct bytes body,
                 worker_done_fn done, void *arg, struct err *err);
+
+typedef int (*worker_job_fn)(void *arg, struct jobrec *rec);
+/* Reads an answer's jobs_reply (strings in arena; *ret is zero where there is none) and calls fn
+ * for each of its jobs, borrowed.  -1 with the answer's own error or what is wrong with a job; and,
+ * without filling err, when fn gives non-zero, which ends it. */
+int worker_jobs(const struct worker_answer *answer, struct arena *arena, struct jobs_reply *ret,
+                worker_job_fn fn, void *arg, struct err *err);
 
 /* From the monitor. */
 void workers_spawned(struct workers *w, const struct monitor_event *ev, int fd, int stderr_fd);

@@ -8,8 +8,6 @@
 
 #include "common/msg.h"
 
-enum { GATHER_MAX_BYTES = 5 << 20 }; /* of jobs in one reply: a frame takes 6 MiB */
-
 struct gathered {
     int64_t key;
     uint32_t job_id;

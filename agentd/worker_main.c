@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* agent-worker: one user, one role, no listening socket; the broker is at the other end of fd 3 */
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "agentd/check.h"
 #include "agentd/cluster.h"
 #include "agentd/watcher.h"
 #include "agentd/worker_ops.h"
@@ -24,7 +26,7 @@ static int clean_environment(void)
 
 static int usage(void)
 {
-    fputs("usage: agent-worker [--config FILE] --role control|file|watch|acct\n"
+    fputs("usage: agent-worker [--config FILE] --role control|file|watch|acct [--check]\n"
           "Started by slurm-agentd, with a socket as file descriptor 3.\n",
           stderr);
     return 2;
@@ -46,19 +48,33 @@ static int parse_role(const char *word, enum worker_role *ret)
     return -1;
 }
 
-static int parse_args(int argc, char **argv, const char **ret_config, enum worker_role *ret_role)
+static int parse_args(int argc, char **argv, const char **ret_config, enum worker_role *ret_role,
+                      bool *ret_check)
 {
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"settings-on-stdin", no_argument, NULL, 'i'},
+        {"role", required_argument, NULL, 'r'},
+        {"check", no_argument, NULL, 'k'},
+        {NULL, 0, NULL, 0},
+    };
     bool have_role = false;
+    int c;
     *ret_config = NULL;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (str_eq(argv[i], "--config"))
-            *ret_config = argv[i + 1];
-        else if (str_eq(argv[i], "--role") && parse_role(argv[i + 1], ret_role) == 0)
+    *ret_check = false;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'c')
+            *ret_config = optarg;
+        else if (c == 'i')
+            *ret_config = AGENTD_CONF_STDIN;
+        else if (c == 'k')
+            *ret_check = true;
+        else if (c == 'r' && parse_role(optarg, ret_role) == 0)
             have_role = true;
         else
             return -1;
     }
-    return argc % 2 == 1 && have_role ? 0 : -1;
+    return optind == argc && have_role ? 0 : -1;
 }
 
 /* slurm.conf as it was when libslurm read it: an answer of this process is by that one. */
@@ -144,17 +160,18 @@ int main(int argc, char **argv)
     struct agentd_conf conf;
     struct err err = {0};
     const char *config;
+    bool check;
     enum worker_role role = ROLE_FILE;
     prctl(PR_SET_NAME, "agent-worker"); /* older kernels name it after a descriptor, see spawn.c */
 #ifndef __SANITIZE_ADDRESS__            /* whose look for leaks traces its own process */
-    /* It is its user, who must all the same not trace it: a traced process that was killed is gone
-     * only when its tracer says so, and no new broker starts before that.  Installed unreadable
-     * (0711), so that it is so from the exec on. */
+    /* It is its user, who must all the same not trace it, nor take its descriptors: they lead to
+     * the broker, and what is traced and killed goes only when its tracer wants.  `make install`
+     * makes the program unreadable, so that it is so from the exec on. */
     prctl(PR_SET_DUMPABLE, 0);
 #endif
     if (clean_environment() < 0)
         return 1;
-    if (parse_args(argc, argv, &config, &role) < 0)
+    if (parse_args(argc, argv, &config, &role, &check) < 0)
         return usage();
     umask(077);
     log_setup("agent-worker", LOG_LEVEL_INFO);
@@ -163,5 +180,9 @@ int main(int argc, char **argv)
         return 1;
     }
     log_setup("agent-worker", agentd_conf_log_level(&conf));
+    if (check) {
+        worker_check(&conf);
+        return 0;
+    }
     return role == ROLE_WATCH ? watcher_run(&conf, &source, MONITOR_FD) : serve(&conf, role);
 }

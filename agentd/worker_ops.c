@@ -177,8 +177,9 @@ int wop_submit(struct worker_call *c, const struct submit_request *in, struct su
         sbatch_environment(&job, &in->environment, in->login_environment, in->work_dir,
                            worker_host(), c->arena, &environment, err) < 0)
         return -1;
+    struct cluster_tag tag = {(uint32_t)in->tag, in->request_id, in->attempt};
     return cluster_submit(&job, in->script, &arguments, &environment, in->work_dir, in->submit_line,
-                          c->arena, out, err);
+                          &tag, c->arena, out, err);
 }
 
 /* ---- cancel ---- */

@@ -43,7 +43,7 @@ static int see(void *arg, const struct job *j)
         return 0;
     if (gathering_add(a->g, by_time ? j->end_time : j->job_id, j) < 0)
         return -1;
-    if (a->g->bytes > 2 * GATHER_MAX_BYTES) {
+    if (a->g->bytes > 2 * WIRE_MAX_JOBS) {
         if (!by_time)
             return -1;
         gathering_trim(a->g, 0);
@@ -64,7 +64,7 @@ static int get(struct worker_call *c, struct acct *a, struct jobs_reply *out, st
     if (a->g->cut)
         return err_set(err, ERR_LIMIT,
                        "the answer is larger than %d bytes: ask for fewer jobs at once",
-                       GATHER_MAX_BYTES);
+                       WIRE_MAX_JOBS);
     for (size_t i = 0; i < ids->n; i++)
         if (!found[i])
             missing[out->missing.n++] = ids->v[i];

@@ -80,7 +80,7 @@ void gathering_trim(struct gathering *g, size_t limit)
     size_t fit = 0, bytes = 0;
     if (g->n)
         qsort(g->v, g->n, sizeof *g->v, by_key);
-    while (fit < g->n && (!limit || fit < limit) && bytes + g->v[fit].packed.n <= GATHER_MAX_BYTES)
+    while (fit < g->n && (!limit || fit < limit) && bytes + g->v[fit].packed.n <= WIRE_MAX_JOBS)
         bytes += g->v[fit++].packed.n;
     gathering_drop(g, fit);
 }

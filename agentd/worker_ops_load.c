@@ -37,7 +37,7 @@ static int see_wanted(void *arg, const struct job *j)
     if (!worker_job_matches(j, x->id))
         return 0;
     x->found++;
-    return gathering_add(x->g, j->job_id, j) < 0 || x->g->bytes > GATHER_MAX_BYTES ? -1 : 0;
+    return gathering_add(x->g, j->job_id, j) < 0 || x->g->bytes > WIRE_MAX_JOBS ? -1 : 0;
 }
 
 static int get_one(struct getting *x, const char *text, struct err *err)
@@ -54,10 +54,10 @@ static int get_one(struct getting *x, const char *text, struct err *err)
     }
     if (x->g->failed)
         return err_set(err, ERR_LIMIT, "no memory for the jobs");
-    if (x->g->bytes > GATHER_MAX_BYTES)
+    if (x->g->bytes > WIRE_MAX_JOBS)
         return err_set(err, ERR_LIMIT,
                        "the answer is larger than %d bytes: ask for fewer jobs at once",
-                       GATHER_MAX_BYTES);
+                       WIRE_MAX_JOBS);
     return 0;
 }
 
@@ -122,7 +122,7 @@ static int see_listed(void *arg, const struct job *j)
     if (gathering_add(l->g, j->job_id, j) < 0)
         return -1;
     /* slurmctld's order is not by number: keep twice as much as fits before deciding. */
-    if (l->g->bytes > 2 * GATHER_MAX_BYTES)
+    if (l->g->bytes > 2 * WIRE_MAX_JOBS)
         gathering_trim(l->g, 0);
     return 0;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The public calls about jobs that exist. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/decode.h"
 #include "client/handle.h"
 #include "client/result.h"
+#include "common/str.h"
 
 enum { LIST_MAX = 1000000 };
 
@@ -87,8 +89,49 @@ static int list_page(struct sagent *s, const struct list_request *request, struc
     return rc;
 }
 
-static int list(struct sagent *s, const struct sagent_list_filter *filter, struct sagent_jobs *out,
-                struct err *err)
+static int by_run(const void *a, const void *b)
+{
+    const struct sagent_job *x = *(struct sagent_job *const *)a,
+                            *y = *(struct sagent_job *const *)b;
+    int order = strcmp(str_or(x->id, ""), str_or(y->id, ""));
+    if (order == 0)
+        order = (x->submit_time > y->submit_time) - (x->submit_time < y->submit_time);
+    return order ? order : (x > y) - (x < y);
+}
+
+static bool is_unknown(const struct sagent_job *job)
+{
+    return str_eq(job->phase, "UNKNOWN");
+}
+
+/* What ended while the server did not look comes from slurmdbd, and some of it from the server's
+ * own history too, which knows more unless it does not know the end. */
+static int drop_doubles(struct sagent_jobs *out, struct err *err)
+{
+    AUTO(free) struct sagent_job **v = calloc(out->n + 1, sizeof(struct sagent_job *));
+    AUTO(free) bool *drop = calloc(out->n + 1, sizeof *drop);
+    if (!v || !drop)
+        return no_memory(err);
+    for (size_t i = 0; i < out->n; i++)
+        v[i] = &out->jobs[i];
+    qsort(v, out->n, sizeof *v, by_run);
+    for (size_t i = 1, kept = 0; i < out->n; i++) {
+        bool same = str_eq(v[i]->id, v[kept]->id) && v[i]->submit_time == v[kept]->submit_time;
+        bool worse = same && is_unknown(v[i]) && !is_unknown(v[kept]);
+        if (same)
+            drop[(worse ? v[i] : v[kept]) - out->jobs] = true;
+        kept = worse ? kept : i;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < out->n; i++)
+        if (!drop[i])
+            out->jobs[n++] = out->jobs[i];
+    out->n = n;
+    return 0;
+}
+
+static int list_pages(struct sagent *s, const struct sagent_list_filter *filter,
+                      struct sagent_jobs *out, struct err *err)
 {
     struct list_request request;
     if (make_list_request(filter, &request, err) < 0)
@@ -112,6 +155,14 @@ static int list(struct sagent *s, const struct sagent_list_filter *filter, struc
         request.after = next.after;
         request.after_ended = next.after_ended;
     }
+}
+
+static int list(struct sagent *s, const struct sagent_list_filter *filter, struct sagent_jobs *out,
+                struct err *err)
+{
+    if (list_pages(s, filter, out, err) < 0)
+        return -1;
+    return filter->since ? drop_doubles(out, err) : 0;
 }
 
 int sagent_list(struct sagent *s, const struct sagent_list_filter *filter, struct sagent_jobs **ret,

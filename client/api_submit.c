@@ -4,12 +4,22 @@
 #include <string.h>
 
 #include "client/decode.h"
+#include "client/conn.h"
 #include "client/handle.h"
+#include "client/held.h"
 #include "client/result.h"
+#include "common/clock.h"
 #include "common/seal.h"
 #include "common/str.h"
 
-enum { LINE_MAX_BYTES = 60000, REQUEST_ID = 16 };
+enum {
+    LINE_MAX_BYTES = 60000,
+    REQUEST_ID = 16,
+    ID_MAX_BYTES = 255,
+    TRY_MS = 60000, /* the server, if it is there, goes on with what it has: ask it anew */
+    RETRY_MS = 20000,
+    LONGEST_PAUSE_MS = 5000,
+};
 
 static int no_memory(struct err *err)
 {
@@ -93,6 +103,55 @@ static int take_environment(const struct sagent_submit_request *in, struct arena
     return 0;
 }
 
+/* ---- the request id ---- */
+
+static void hex_of(const uint8_t id[REQUEST_ID], char out[2 * REQUEST_ID + 1])
+{
+    for (int i = 0; i < REQUEST_ID; i++)
+        snprintf(out + 2 * i, 3, "%02x", id[i]);
+}
+
+static int digit_of(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* 32 hexadecimal digits are the id; any other text is hashed. */
+static int parse_id(const char *text, uint8_t id[REQUEST_ID], struct err *err)
+{
+    size_t n = strlen(text), digits = 0;
+    uint8_t hash[SEAL_HASH];
+    if (n == 0 || n > ID_MAX_BYTES)
+        return err_set(err, ERR_INVALID, "a request id has 1 to %d bytes, not %zu", ID_MAX_BYTES,
+                       n);
+    while (digits < n && digit_of(text[digits]) >= 0)
+        digits++;
+    if (n == 2 * REQUEST_ID && digits == n) {
+        for (int i = 0; i < REQUEST_ID; i++)
+            id[i] = (uint8_t)(digit_of(text[2 * i]) << 4 | digit_of(text[2 * i + 1]));
+        return 0;
+    }
+    seal_hash(text, n, hash);
+    memcpy(id, hash, REQUEST_ID);
+    return 0;
+}
+
+static const char *id_text(void *result, const uint8_t id[REQUEST_ID])
+{
+    char hex[2 * REQUEST_ID + 1];
+    hex_of(id, hex);
+    return arena_strdup(result_arena(result), hex);
+}
+
+/* A reply that cannot be given to the caller leaves the job where it is. */
+static int keep_id(struct sagent_submit_reply *out, const uint8_t id[REQUEST_ID], struct err *err)
+{
+    out->request_id = id_text(out, id);
+    return out->request_id ? 0 : err_set(err, ERR_IN_DOUBT, "no memory for the server's reply");
+}
+
 /* ---- the whole ---- */
 
 /* Cut where a character ends. */
@@ -113,7 +172,12 @@ static int make_request(const struct sagent_submit_request *in, struct arena *ar
         take_arguments(in, out, err) < 0 || take_options(in, arena, out, err) < 0 ||
         take_environment(in, arena, out, err) < 0)
         return -1;
-    seal_random(id, REQUEST_ID);
+    if (in->retry_s < 0)
+        return err_set(err, ERR_INVALID, "retry_s %lld is negative", (long long)in->retry_s);
+    if (!in->request_id)
+        seal_random(id, REQUEST_ID);
+    else if (parse_id(in->request_id, id, err) < 0)
+        return -1;
     out->request_id = (struct bytes){id, REQUEST_ID};
     out->script = (struct bytes){in->script, in->script_size};
     out->script_path = in->script_path;
@@ -123,26 +187,153 @@ static int make_request(const struct sagent_submit_request *in, struct arena *ar
     return 0;
 }
 
+/* ---- tries ---- */
+
+/* A submit over all its tries. */
+struct tries {
+    struct sagent *s;
+    struct submit_request *request;
+    uint8_t instance[SEAL_ID]; /* of the journal that may know it */
+    bool doubt;                /* a try may have reached that journal, and nobody has said more */
+    int64_t begun_ms, end_ms;
+    int64_t retry_ms; /* how long what certainly made no job is tried again */
+    bool patient;     /* and whatever the reason */
+    int64_t base_ms;  /* of the back-off */
+};
+
+static int64_t left_ms(const struct tries *t)
+{
+    int64_t left = t->end_ms - clock_mono_ms();
+    return left > 0 ? left : 0;
+}
+
+/* The journal that is to answer for it: the first one that was asked. */
+static int pin(struct tries *t, int timeout_ms, struct err *err)
+{
+    struct csession *cs = handle_session(t->s);
+    if (conn_check_process(err) < 0 || csession_ready(cs, timeout_ms, err) < 0)
+        return -1;
+    if (!t->doubt)
+        memcpy(t->instance, csession_instance(cs), SEAL_ID);
+    t->request->journal = (struct bytes){t->instance, SEAL_ID};
+    if (memcmp(t->instance, csession_instance(cs), SEAL_ID) == 0)
+        return 0;
+    return err_set(err, ERR_IN_DOUBT,
+                   "the server's journal is another one than when this was submitted first, and "
+                   "knows nothing of it: it was restored, moved away or begun anew");
+}
+
+static int try_once(struct tries *t, struct sagent_submit_reply *out, struct err *err)
+{
+    struct handle_call call;
+    int64_t left = left_ms(t);
+    int timeout_ms = (int)(left < TRY_MS ? left : TRY_MS);
+    if (pin(t, timeout_ms, err) < 0) {
+        handle_explain(t->s, err);
+        return -1;
+    }
+    if (handle_ask_for(t->s, timeout_ms, OP_job_submit, &submit_request_type, t->request, &call,
+                       err) < 0)
+        return -1;
+    int rc = decode_submit(call.body, out, err);
+    if (rc < 0) {
+        struct err cause = *err;
+        *err = (struct err){0};
+        err_set(err, ERR_IN_DOUBT, "%s", cause.text);
+    }
+    handle_done(&call);
+    return rc;
+}
+
+/* What a failed try says about the submit. */
+static void learn(struct tries *t, const struct err *err)
+{
+    bool told = csession_replied(handle_session(t->s));
+    if (err->code == ERR_IN_DOUBT)
+        t->doubt = true;
+    else if (told && (err->code == ERR_NOT_SUBMITTED || err->code == ERR_SLURM_DOWN ||
+                      err->code == ERR_MUNGE || !err_retry(err->code)))
+        t->doubt = false; /* that is what became of it, and of every try before */
+    if (err->code == ERR_SESSION)
+        csession_forget(handle_session(t->s));
+}
+
+static bool may_help(const struct tries *t, const struct err *err)
+{
+    bool other_journal = err->code == ERR_IN_DOUBT &&
+                         memcmp(t->instance, csession_instance(handle_session(t->s)), SEAL_ID) != 0;
+    if (err->code == ERR_INTERRUPTED || other_journal || left_ms(t) == 0)
+        return false;
+    if (t->doubt)
+        return err->code == ERR_IN_DOUBT || err_retry(err->code);
+    if (!err_retry(err->code) || clock_mono_ms() - t->begun_ms >= t->retry_ms)
+        return false;
+    bool away = err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT;
+    if (t->patient || err->code == ERR_SESSION || err->code == ERR_NOT_SUBMITTED)
+        return true;
+    return err->code == ERR_BUSY || (away && handle_has_been_served(t->s));
+}
+
+static int pause_a_while(struct tries *t, const struct err *why, struct err *err)
+{
+    uint32_t chance;
+    seal_random(&chance, sizeof chance);
+    t->base_ms = held_next_base_ms(t->base_ms);
+    if (t->base_ms > LONGEST_PAUSE_MS)
+        t->base_ms = LONGEST_PAUSE_MS;
+    int64_t ms = held_pause_ms(t->base_ms, why->retry_after_ms, chance);
+    return handle_pause(t->s, ms < left_ms(t) ? ms : left_ms(t), err);
+}
+
+/* In doubt whatever the last try's trouble was. */
+static int give_up(const struct tries *t, struct err *err)
+{
+    struct err cause = *err;
+    char hex[2 * REQUEST_ID + 1];
+    if (!t->doubt)
+        return -1;
+    hex_of(t->request->request_id.p, hex);
+    *err = (struct err){.slurm_errno = cause.slurm_errno};
+    return err_set(
+        err, ERR_IN_DOUBT,
+        "the job may or may not have been submitted; submit it again with the request id "
+        "%s, which makes no second job, or look with it (%s)",
+        hex, cause.text);
+}
+
 static int submit(struct sagent *s, const struct sagent_submit_request *in,
                   struct sagent_submit_reply *out, struct err *err)
 {
     AUTO(arena_done) struct arena arena = {0};
     struct submit_request request = {0};
-    struct handle_call call;
     uint8_t id[REQUEST_ID];
+    int64_t now = clock_mono_ms();
     if (make_request(in, &arena, id, &request, err) < 0)
         return -1;
-    int rc = handle_ask(s, OP_job_submit, &submit_request_type, &request, &call, err);
-    if (rc == 0 && (rc = decode_submit(call.body, out, err)) < 0) {
-        struct err cause = *err;
+    struct tries t = {
+        .s = s,
+        .request = &request,
+        .begun_ms = now,
+        .end_ms = now + handle_submit_timeout_ms(s),
+        .retry_ms = in->retry_s ? in->retry_s * 1000 : RETRY_MS,
+        .patient = in->retry_s != 0,
+    };
+    if (t.end_ms < now + t.retry_ms && t.patient)
+        t.end_ms = now + t.retry_ms;
+    while (try_once(&t, out, err) < 0) {
+        struct err stopped = {0};
+        learn(&t, err);
+        if (!may_help(&t, err))
+            return give_up(&t, err);
+        handle_outage(s, err);
+        if (pause_a_while(&t, err, &stopped) < 0) {
+            *err = stopped;
+            return give_up(&t, err);
+        }
         *err = (struct err){0};
-        err_set(err, ERR_IN_DOUBT,
-                "%s: the job has probably been submitted; look before you "
-                "submit it again",
-                cause.text);
     }
-    handle_done(&call);
-    return rc;
+    handle_outage(s, NULL);
+    return keep_id(out, id, err);
 }
 
 int sagent_submit(struct sagent *s, const struct sagent_submit_request *request,
@@ -162,6 +353,46 @@ int sagent_submit(struct sagent *s, const struct sagent_submit_request *request,
 }
 
 void sagent_submit_reply_free(struct sagent_submit_reply *p)
+{
+    result_free(p);
+}
+
+/* ---- what became of it ---- */
+
+static int ask_request(struct sagent *s, const char *text, struct sagent_request *out,
+                       struct err *err)
+{
+    struct handle_call call;
+    uint8_t id[REQUEST_ID];
+    if (seal_setup(err) < 0 || parse_id(text, id, err) < 0)
+        return -1;
+    const struct request_query q = {.request_id = {id, REQUEST_ID}};
+    if (handle_ask(s, OP_job_request, &request_query_type, &q, &call, err) < 0)
+        return -1;
+    int rc = decode_request(call.body, out, err);
+    handle_done(&call);
+    if (rc == 0 && !(out->request_id = id_text(out, id)))
+        rc = no_memory(err);
+    return rc;
+}
+
+int sagent_request(struct sagent *s, const char *request_id, struct sagent_request **ret,
+                   struct sagent_error *err)
+{
+    struct err e = {0};
+    handle_begin(err);
+    struct sagent_request *p = result_new(sizeof *p);
+    if (!p)
+        no_memory(&e);
+    if (!p || ask_request(s, str_or(request_id, ""), p, &e) < 0) {
+        result_free(p);
+        return handle_fail(&e, err);
+    }
+    *ret = p;
+    return 0;
+}
+
+void sagent_request_free(struct sagent_request *p)
 {
     result_free(p);
 }

@@ -47,6 +47,8 @@ _Noreturn void cli_no_memory(void);
 struct sagent *cli_open(const struct cli *cli, int *ret_status);
 /* Flushes stdout: status, or CLI_FAILED after having said why. */
 int cli_end_output(int status);
+/* The same for what goes on: ends the program when nobody can read it. */
+void cli_flush_output(void);
 
 /* ---- options of commands (cli_args.c) ---- */
 

@@ -30,6 +30,7 @@ static void ping_json(const struct sagent_server *p)
     json_object_set_new(j, "stale", json_boolean(p->stale));
     json_object_set_new(j, "jobs", json_integer(p->jobs));
     json_object_set_new(j, "private_jobs", json_boolean(p->private_jobs));
+    json_object_set_new(j, "hidden_jobs", json_boolean(p->hidden_jobs));
     cli_json_set(j, "journal", p->journal);
     json_object_set_new(j, "server_uid", json_integer(p->server_uid));
     json_object_set_new(j, "session_s", json_integer(p->session_s));
@@ -58,6 +59,9 @@ static void ping_verbose(const struct sagent_server *p)
     if (p->private_jobs)
         printf(
             "privacy    PrivateData=jobs: others' jobs are for those whom Slurm lets see them\n");
+    if (p->hidden_jobs)
+        printf("           and hides jobs from the server: no events and no history of them, until "
+               "its user is an Operator in Slurm's accounting (or watch_user in agentd.conf is)\n");
 }
 
 int cmd_ping(struct cli *cli, int argc, char **argv)

@@ -122,10 +122,12 @@ char *cli_event_line(const struct sagent_event *e, const char *arrow)
 {
     char *line = NULL, time[CLI_TEXT];
     const char *state = state_after(e);
-    bool moved = e->was && !str_eq(e->was, state);
+    /* Of one that was missed the state is the one it was last seen in. */
+    const char *was = !e->was && str_eq(state, "UNKNOWN") ? e->job->state : e->was;
+    bool moved = was && !str_eq(was, state);
     AUTO(free) char *remark = cli_job_remark(e->job);
     if (asprintf(&line, "%s  %-10s  %s%s%s%s%s  %s%s%s", cli_time(e->time, time), e->job->id,
-                 moved ? e->was : "", moved ? " " : "", moved ? arrow : "", moved ? " " : "", state,
+                 moved ? was : "", moved ? " " : "", moved ? arrow : "", moved ? " " : "", state,
                  str_or(e->job->name, ""), *remark ? "  " : "", remark) < 0)
         cli_no_memory();
     return cli_printable(line);
@@ -155,6 +157,10 @@ static int next_answer(struct cli_follow *f, int wait_ms, struct sagent_events *
     f->cursor = cursor;
     cli_outage_stale(f->outage, sagent_events_stale(*ret), sagent_events_as_of(*ret),
                      sagent_events_note(*ret));
+    const char *note = sagent_events_stale(*ret) ? NULL : sagent_events_note(*ret);
+    if (f->notes && note && !f->said_note)
+        cli_say("note: %s", note);
+    f->said_note |= note != NULL;
     f->look |= may_end_it_all(*ret);
     return 0;
 }
@@ -165,7 +171,9 @@ static void note_missing(struct cli_follow *f, const struct sagent_jobs *jobs)
     for (size_t i = 0; i < n && !f->said_missing; i++)
         cli_say_missing(sagent_jobs_missing(jobs, i));
     f->said_missing = true;
-    f->missing = (int)n;
+    for (size_t i = 0; i < sagent_jobs_count(jobs); i++)
+        n += is_phase(sagent_jobs_at(jobs, i), "UNKNOWN");
+    f->missing = n > 0;
 }
 
 /* Have all of them ended?  1, 0, or -1 with *err.  The second question is there because an end is

@@ -53,11 +53,12 @@ struct cli_follow {
     void (*tell)(void *arg, const struct sagent_events *e, const char *before);
     void *arg;
     struct cli_outage *outage;
+    bool notes; /* say what the server remarks, once */
     /* private */
     char *cursor;
     bool look; /* they may all have ended */
-    bool said_missing;
-    int missing;
+    bool said_missing, said_note;
+    bool missing; /* of one nobody knows, or how it ended */
 };
 
 /* Goes on until all jobs have ended, or for ever; -1 with *err: call again to go on, after

@@ -11,6 +11,7 @@
 
 CLEANUP_FN(struct sagent, sagent_close)
 CLEANUP_FN(struct sagent_jobs, sagent_jobs_free)
+CLEANUP_FN(struct sagent_request, sagent_request_free)
 CLEANUP_FN(struct sagent_script, sagent_script_free)
 CLEANUP_FN(struct cli_table, cli_table_free)
 
@@ -153,7 +154,8 @@ json_t *cli_json_jobs(const struct sagent_jobs *jobs)
 void cli_say_stale(int64_t as_of, const char *note)
 {
     char text[CLI_TEXT];
-    cli_say("note: slurmctld has not answered since %s%s%s", cli_time(as_of, text),
+    cli_say("note: slurmctld has not answered %s%s%s%s",
+            as_of ? "since " : "the server since it started", as_of ? cli_time(as_of, text) : "",
             note ? ": " : "", str_or(note, ""));
 }
 
@@ -191,23 +193,70 @@ static int show(const struct sagent_jobs *jobs, enum form form)
 
 /* ---- get ---- */
 
+static int show_request(struct sagent *s, const char *id, bool json)
+{
+    char text[CLI_TEXT];
+    struct sagent_error err;
+    AUTO(sagent_request_free) struct sagent_request *r = NULL;
+    if (sagent_request(s, id, &r, &err) < 0)
+        return cli_fail(&err);
+    if (json) {
+        json_t *j = json_object();
+        cli_json_set(j, "request_id", r->request_id);
+        cli_json_set(j, "state", r->state);
+        cli_json_set_number(j, "job_id", r->job_id);
+        cli_json_set_number(j, "submit_time", r->submit_time);
+        cli_json_set_number(j, "attempt", r->attempt);
+        cli_json_set_number(j, "tag", r->tag);
+        cli_json_set_number(j, "begun", r->begun);
+        cli_json_set_number(j, "changed", r->changed);
+        cli_json_set(j, "error", r->code ? sagent_code_name(r->code) : NULL);
+        cli_json_set(j, "text", r->text);
+        cli_json_print(j);
+        return cli_end_output(0);
+    }
+    printf("request %s\n", r->request_id);
+    print_text("state", r->state);
+    if (r->job_id)
+        print_integer("job_id", r->job_id);
+    if (r->submit_time)
+        print_integer("submit_time", r->submit_time);
+    print_integer("attempt", r->attempt);
+    print_text("begun", cli_time(r->begun, text));
+    print_text("changed", cli_time(r->changed, text));
+    if (r->code)
+        print_text("error", sagent_code_name(r->code));
+    if (r->text)
+        print_text("text", r->text);
+    return cli_end_output(0);
+}
+
 int cmd_get(struct cli *cli, int argc, char **argv)
 {
     bool json = false, details = false;
+    const char *request = NULL;
     const struct cli_option options[] = {
         {"json", 0, &json, NULL, NULL, "as JSON"},
         {"long", 'l', &details, NULL, NULL, "every field that is set"},
+        {"request-id", 0, NULL, &request, "ID", "instead: what became of the submit with this id"},
     };
     struct cli_args args;
     int status;
     struct sagent_error err;
     AUTO(sagent_jobs_free) struct sagent_jobs *jobs = NULL;
-    if (!cli_begin(options, ARRAY_LEN(options), 1, SIZE_MAX, argc, argv, &args, &status))
+    if (!cli_begin(options, ARRAY_LEN(options), 0, SIZE_MAX, argc, argv, &args, &status))
         return status;
     AUTO(free) const char **ids = args.positional;
+    if (!request == !args.n) {
+        cli_say(request ? "get: --request-id goes without job ids"
+                        : "get: give job ids, or --request-id ID");
+        return CLI_USAGE;
+    }
     AUTO(sagent_close) struct sagent *s = cli_open(cli, &status);
     if (!s)
         return status;
+    if (request)
+        return show_request(s, request, json);
     if (sagent_get(s, ids, args.n, &jobs, &err) < 0)
         return cli_fail(&err);
     return show(jobs, json ? JSON : details ? LONG : TABLE);
@@ -236,7 +285,8 @@ int cmd_list(struct cli *cli, int argc, char **argv)
     const char *states = NULL, *since = NULL;
     struct sagent_list_filter filter = {0};
     const struct cli_option options[] = {
-        {"user", 'u', NULL, &filter.user, "USER", "of this user, a name or a uid"},
+        {"user", 'u', NULL, &filter.user, "USER",
+         "of this user: a name that the cluster knows, or a uid"},
         {"all", 'a', &filter.all_users, NULL, NULL, "of everybody"},
         {"state", 't', NULL, &states, "STATE,...", "in one of these states: PENDING, R, ..."},
         {"partition", 'p', NULL, &filter.partition, "NAME", "in this partition"},

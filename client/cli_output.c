@@ -49,8 +49,14 @@ int cli_end_output(int status)
     bool failed = ferror(stdout);
     if (fflush(stdout) == 0 && !failed)
         return status;
-    cli_say("cannot write: %s", strerror(errno));
+    cli_say("cannot write the output%s%s", failed ? "" : ": ", failed ? "" : strerror(errno));
     return CLI_FAILED;
+}
+
+void cli_flush_output(void)
+{
+    if (cli_end_output(0) != 0)
+        exit(CLI_FAILED);
 }
 
 /* ---- words and numbers ---- */
@@ -206,6 +212,6 @@ void cli_json_print_line(json_t *json)
 {
     json_dumpf(json, stdout, JSON_COMPACT);
     putchar('\n');
-    fflush(stdout);
+    cli_flush_output();
     json_decref(json);
 }

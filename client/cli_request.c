@@ -120,6 +120,9 @@ int cli_request_make(const struct cli *cli, int argc, char **argv, struct cli_re
         return 0;
     if (take_script(args, r, &out->script, err) < 0)
         return -1;
+    if (args->retry && !str_to_i64(args->retry, 1, 86400 * 365, &r->retry_s))
+        return err_set(err, ERR_INVALID, "--retry %.100s: give a number of seconds", args->retry);
+    r->request_id = args->request_id;
     out->line = command_line(cli);
     out->variables = cli_sbatch_environment(args->export_list, environ, &r->environment_count,
                                             &r->login_environment);

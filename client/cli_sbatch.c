@@ -16,13 +16,16 @@ struct option {
     char letter;
     enum takes takes;
     bool local; /* not for the server */
+    bool whole; /* sbatch lacks it: not to be abbreviated, what it has must stay unambiguous */
 };
 
 static const struct option options[] = {
-    {"wrap", 0, REQUIRED, true}, {"remote-script", 0, REQUIRED, true}, {"json", 0, NONE, true},
-    {"parsable", 0, NONE, true}, {"quiet", 'Q', NONE, true},           {"help", 'h', NONE, true},
-    {"usage", 0, NONE, true},    {"version", 'V', NONE, true},
-#define SBATCH(name, letter, takes) {name, letter, takes, false},
+    {"wrap", 0, REQUIRED, true, false},      {"remote-script", 0, REQUIRED, true, false},
+    {"json", 0, NONE, true, false},          {"parsable", 0, NONE, true, false},
+    {"quiet", 'Q', NONE, true, false},       {"help", 'h', NONE, true, false},
+    {"usage", 0, NONE, true, false},         {"version", 'V', NONE, true, false},
+    {"request-id", 0, REQUIRED, true, true}, {"retry", 0, REQUIRED, true, true},
+#define SBATCH(name, letter, takes) {name, letter, takes, false, false},
 #include "client/cli_sbatch.def"
 #undef SBATCH
 };
@@ -83,6 +86,10 @@ static void apply_local(struct cli_sbatch *out, const char *name, const char *va
         out->wrap = value;
     else if (str_eq(name, "remote-script"))
         out->remote_script = value;
+    else if (str_eq(name, "request-id"))
+        out->request_id = value;
+    else if (str_eq(name, "retry"))
+        out->retry = value;
     else if (str_eq(name, "json"))
         out->json = true;
     else if (str_eq(name, "parsable"))
@@ -118,7 +125,7 @@ static int ambiguous(struct parsing *p, const char *name, size_t n)
     char list[200] = "";
     size_t used = 0;
     for (size_t i = 0; i < ARRAY_LEN(options) && used < sizeof list; i++)
-        if (strncmp(options[i].name, name, n) == 0)
+        if (!options[i].whole && strncmp(options[i].name, name, n) == 0)
             used += (size_t)snprintf(list + used, sizeof list - used, "%s--%s", used ? ", " : "",
                                      options[i].name);
     return err_set(p->err, ERR_INVALID, "--%.*s may be each of %s", (int)n, name, list);
@@ -146,7 +153,8 @@ static int long_option(struct parsing *p, const char *text)
     const char *equals = strchr(text, '=');
     size_t n = equals ? (size_t)(equals - text) : strlen(text), matches = 0;
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        if (strncmp(options[i].name, text, n) != 0)
+        if (strncmp(options[i].name, text, n) != 0 ||
+            (options[i].whole && strlen(options[i].name) != n))
             continue;
         matches++;
         found = &options[i];

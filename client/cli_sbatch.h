@@ -12,6 +12,8 @@ struct cli_sbatch {
     const char *wrap;          /* --wrap */
     const char *remote_script; /* --remote-script: a path on the cluster */
     const char *export_list;   /* --export; NULL: not given */
+    const char *request_id;    /* --request-id */
+    const char *retry;         /* --retry: seconds */
     const char *script;        /* a path here; NULL: stdin, or one of the two above */
     const char *const *arguments;
     size_t argument_count;

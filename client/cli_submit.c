@@ -16,6 +16,8 @@ static void print_json(const struct sagent_submit_reply *r)
     cli_json_set_number(j, "job_id", r->job_id);
     cli_json_set(j, "message", r->message);
     cli_json_set(j, "warning", r->warning);
+    cli_json_set(j, "request_id", r->request_id);
+    json_object_set_new(j, "again", json_boolean(r->again));
     cli_json_print(j);
 }
 
@@ -36,6 +38,10 @@ static int print_help(void)
     static const struct cli_option own[] = {
         {"wrap", 0, NULL, NULL, "COMMAND", "submit a script that runs this command"},
         {"remote-script", 0, NULL, NULL, "PATH", "submit a script that is on the cluster"},
+        {"request-id", 0, NULL, NULL, "ID",
+         "any text that stands for this one submit: again with it is no second job"},
+        {"retry", 0, NULL, NULL, "SECONDS",
+         "go on for so long while the server or Slurm does not serve"},
         {"parsable", 0, NULL, NULL, NULL, "print the job's id alone"},
         {"json", 0, NULL, NULL, NULL, "print the answer as JSON"},
         {"quiet", 'Q', NULL, NULL, NULL, "print no id"},

@@ -145,7 +145,7 @@ int cmd_wait(struct cli *cli, int argc, char **argv)
         "1: it did not succeed and has neither (never ran, node failed).  3: nobody knows the job, or how it ended.  11: "
         "the\ntime is up.  Other errors as `slurm-agent help errors` lists them; each of them says "
         "why on\nstderr, where a job's own exit code says nothing.\n"
-        "--until=start: 0 when all have started.  --until=change: 0 when something has changed.\n";
+        "--until=start: 0 when all have started.  --until=change: 0 when something has\nchanged, at once when all have ended already; 3 when one of them is not known.\n";
     struct cli_args args;
     int status;
     int64_t timeout_s;
@@ -156,6 +156,10 @@ int cmd_wait(struct cli *cli, int argc, char **argv)
     AUTO(free) const char **ids = args.positional;
     if (read_until(until, &w.request.until) < 0 || read_timeout(timeout, &timeout_s) < 0)
         return CLI_USAGE;
+    if (w.request.cursor && w.request.until != SAGENT_UNTIL_CHANGE) {
+        cli_say("wait: --cursor goes with --until=change alone");
+        return CLI_USAGE;
+    }
     w.request.ids = ids;
     w.request.id_count = args.n;
     w.end_ms = timeout_s ? clock_mono_ms() + timeout_s * 1000 : 0;

@@ -17,7 +17,7 @@ static void print_lines(const struct sagent_events *e)
         AUTO(free) char *line = cli_event_line(sagent_events_at(e, i), cli_arrow());
         puts(line);
     }
-    fflush(stdout);
+    cli_flush_output();
 }
 
 /* Going on from a line's cursor loses nothing: what came with it in one answer may come again, but
@@ -57,10 +57,11 @@ int cmd_watch(struct cli *cli, int argc, char **argv)
     bool json = false;
     struct cli_outage outage = {0};
     AUTO(cli_follow_done)
-    struct cli_follow f = {.tell = tell, .arg = &json, .outage = &outage};
+    struct cli_follow f = {.tell = tell, .arg = &json, .outage = &outage, .notes = true};
     struct sagent_events_request *r = &f.request;
     const struct cli_option options[] = {
-        {"user", 'u', NULL, &r->user, "USER", "of this user, a name or a uid"},
+        {"user", 'u', NULL, &r->user, "USER",
+         "of this user: a name that the cluster knows, or a uid"},
         {"all", 'a', &r->all_users, NULL, NULL, "of everybody"},
         {"partition", 'p', NULL, &r->partition, "NAME", "in this partition"},
         {"name", 'n', NULL, &r->name, "NAME", "with this name"},
@@ -71,7 +72,7 @@ int cmd_watch(struct cli *cli, int argc, char **argv)
     static const char more[] =
         "Prints what happens to your jobs, unless told otherwise, as it happens, and waits over\n"
         "outages.  Each job's end comes once.  With IDs it begins with their present state, and "
-        "ends\nwhen all of them have ended: 0, or 3 when one of them is not known.\n"
+        "ends\nwhen all of them have ended: 0, or 3 when one of them is not known, or how it ended.\n"
         "--json: what (new, change, end, lost, state, reset), time, was (the state before), job "
         "and\ncursor.  From a line's cursor nothing is lost; the last lines may come again.\n";
     struct cli_args args;

@@ -16,6 +16,7 @@
 
 #include "client/address.h"
 #include "common/clock.h"
+#include "common/fdio.h"
 
 enum {
     RECV_MAX = WIRE_MAX_FRAME + (1 << 20),
@@ -85,27 +86,13 @@ void conn_free(struct conn *c)
 
 /* ---- waiting, which another thread or a signal may end ---- */
 
-static void fd_set_on(int fd)
-{
-    uint64_t one = 1;
-    ssize_t ignored = write(fd, &one, sizeof one); /* full is set, too */
-    (void)ignored;
-}
-
-static void fd_clear(int fd)
-{
-    uint64_t count;
-    ssize_t ignored = read(fd, &count, sizeof count);
-    (void)ignored;
-}
-
 static void on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct conn *c = arg;
     (void)pipe;
     (void)event;
     atomic_store(&c->lost, true);
-    fd_set_on(c->wake_fd);
+    fdio_ring(c->wake_fd);
 }
 
 enum wake { WOKEN, STOPPED, TIMED_OUT };
@@ -129,7 +116,7 @@ static enum wake wait_fds(int wake_fd, int stop_fd, int64_t deadline_ms)
 
 static int interrupted(int stop_fd, struct err *err)
 {
-    fd_clear(stop_fd);
+    fdio_hush(stop_fd);
     return err_set(err, ERR_INTERRUPTED, "interrupted");
 }
 
@@ -197,7 +184,7 @@ static void *dial_main(void *arg)
     struct dialing *d = arg;
     d->rc = nng_dialer_start(d->dialer, 0);
     atomic_store(&d->over, true);
-    fd_set_on(d->wake_fd);
+    fdio_ring(d->wake_fd);
     return NULL;
 }
 
@@ -210,12 +197,12 @@ static int dial(struct conn *c, int64_t deadline_ms)
     int rc = nng_dialer_create(&d.dialer, c->sock, c->url);
     if (rc)
         return rc;
-    fd_clear(c->wake_fd);
+    fdio_hush(c->wake_fd);
     if (pthread_create(&thread, NULL, dial_main, &d) != 0)
         return NNG_ENOMEM;
     enum wake wake = wait_fds(c->wake_fd, c->stop_fd, deadline_ms);
     while (wake == WOKEN && !atomic_load(&d.over)) { /* of a connection that has gone already */
-        fd_clear(c->wake_fd);
+        fdio_hush(c->wake_fd);
         if (!atomic_load(&d.over))
             wake = wait_fds(c->wake_fd, c->stop_fd, deadline_ms);
     }
@@ -302,7 +289,7 @@ static void on_aio_done(void *arg)
 {
     struct conn *c = arg;
     atomic_store(&c->done, true);
-    fd_set_on(c->wake_fd);
+    fdio_ring(c->wake_fd);
 }
 
 /* The result of what was begun on aio: NNG_ECANCELED when stopped, and it was not over by then.
@@ -313,12 +300,12 @@ static int finish(struct conn *c, nng_aio *aio, bool sending)
     while (!atomic_load(&c->done) && !(gone = sending && atomic_load(&c->lost))) {
         if (wait_fds(c->wake_fd, c->stop_fd, -1) == STOPPED)
             break;
-        fd_clear(c->wake_fd);
+        fdio_hush(c->wake_fd);
     }
     if (!atomic_load(&c->done))
         nng_aio_cancel(aio);
     nng_aio_wait(aio);
-    fd_clear(c->wake_fd);
+    fdio_hush(c->wake_fd);
     int rc = nng_aio_result(aio);
     return rc == NNG_ECANCELED && gone ? NNG_ECONNRESET : rc;
 }
@@ -384,7 +371,7 @@ int conn_exchange(struct conn *c, struct bytes frame, int64_t deadline_ms, struc
     *ret_fate = CONN_NOT_SENT;
     if (conn_ready(c, deadline_ms, err) < 0)
         return -1;
-    fd_clear(c->wake_fd);
+    fdio_hush(c->wake_fd);
     int rc = nng_ctx_open(&ctx, c->sock);
     if (rc)
         return failed(c, rc, *ret_fate, err);

@@ -40,7 +40,10 @@ int decode_server(struct bytes body, struct sagent_server *out, struct err *err)
         .stale = r.stale,
         .jobs = r.jobs,
         .private_jobs = r.private_jobs,
+        .hidden_jobs = r.hidden_jobs,
         .journal = r.journal,
+        .draining = r.draining,
+        .in_doubt = r.in_doubt,
     };
     return 0;
 }
@@ -75,6 +78,28 @@ int decode_submit(struct bytes body, struct sagent_submit_reply *out, struct err
         .job_id = r.job_id,
         .message = r.message,
         .warning = r.warning,
+        .again = r.again,
+    };
+    return 0;
+}
+
+int decode_request(struct bytes body, struct sagent_request *out, struct err *err)
+{
+    struct request_reply r;
+    if (unpack(&request_reply_type, body, out, &r, err) < 0)
+        return -1;
+    if (!r.state)
+        return err_set(err, ERR_PROTOCOL, "the server's reply has no state");
+    *out = (struct sagent_request){
+        .state = r.state,
+        .job_id = r.job_id,
+        .submit_time = r.submit_time,
+        .attempt = r.attempt,
+        .tag = r.tag,
+        .begun = r.begun,
+        .changed = r.changed,
+        .code = (int)r.code,
+        .text = r.text,
     };
     return 0;
 }
@@ -251,7 +276,7 @@ int decode_log(struct bytes body, struct sagent_log_chunk *out, struct err *err)
     if (r.data.n > (uint64_t)INT64_MAX - (uint64_t)r.offset || (r.done && r.data.n))
         return err_set(err, ERR_PROTOCOL, "the server's reply has data where there can be none");
     *out = (struct sagent_log_chunk){
-        .data = r.data.p,
+        .data = r.data.n ? (const void *)r.data.p : "",
         .size = r.data.n,
         .offset = r.offset,
         .file_size = r.size,

@@ -32,6 +32,7 @@ struct sagent_events {
 int decode_server(struct bytes body, struct sagent_server *out, struct err *err);
 int decode_identity(struct bytes body, struct sagent_identity *out, struct err *err);
 int decode_submit(struct bytes body, struct sagent_submit_reply *out, struct err *err);
+int decode_request(struct bytes body, struct sagent_request *out, struct err *err);
 /* Where a list goes on; both 0: this was all. */
 struct decode_next {
     int64_t after, after_ended; /* as in list_request */

@@ -14,6 +14,7 @@
 #include "client/conn.h"
 #include "common/cleanup.h"
 #include "common/cred.h"
+#include "common/fdio.h"
 #include "common/seal.h"
 
 /* The public header cannot have errors.def. */
@@ -229,10 +230,8 @@ void sagent_close(struct sagent *s)
 
 void sagent_interrupt(struct sagent *s)
 {
-    static const uint64_t one = 1;
     int saved = errno; /* it may run inside anything, as a signal's handler */
-    ssize_t ignored = write(s->stop_fd, &one, sizeof one);
-    (void)ignored;
+    fdio_ring(s->stop_fd);
     errno = saved;
 }
 
@@ -250,7 +249,12 @@ int handle_timeout_ms(const struct sagent *s)
     return s->timeout_ms ? s->timeout_ms : TIMEOUT_MS;
 }
 
-static void explain_unconfigured(const struct sagent *s, struct err *err)
+int handle_submit_timeout_ms(const struct sagent *s)
+{
+    return timeout_of(s, OP_job_submit);
+}
+
+void handle_explain(const struct sagent *s, struct err *err)
 {
     if (!s->unconfigured || err->code != ERR_UNREACHABLE)
         return;
@@ -304,7 +308,7 @@ int handle_ask_for(struct sagent *s, int timeout_ms, enum op_number op, const st
         return err_set(err, ERR_INTERNAL, "no memory");
     if (csession_call(s->session, op, body, timeout_ms, &ret->plain, &ret->body, err) == 0)
         return 0;
-    explain_unconfigured(s, err);
+    handle_explain(s, err);
     return -1;
 }
 

@@ -21,9 +21,13 @@ int handle_ask(struct sagent *s, enum op_number op, const struct msg_type *type,
 /* The same with a time limit of its own, for requests that the server holds. */
 int handle_ask_for(struct sagent *s, int timeout_ms, enum op_number op, const struct msg_type *type,
                    const void *request, struct handle_call *ret, struct err *err);
+/* Adds to an error that no server was configured, when that is why none was reached. */
+void handle_explain(const struct sagent *s, struct err *err);
 void handle_done(struct handle_call *call);
 /* Longest wait of a call that changes nothing. */
 int handle_timeout_ms(const struct sagent *s);
+/* Longest wait of a submit, all tries together. */
+int handle_submit_timeout_ms(const struct sagent *s);
 /* Has a server ever answered to this handle?  Then an outage is one, and not a wrong address. */
 bool handle_has_been_served(const struct sagent *s);
 /* Tells the program of an outage; err NULL: it is over, if there was one. */

@@ -23,6 +23,8 @@ struct csession {
     struct conn *conn;
     struct seal seal;
     bool begun;
+    bool replied; /* see csession_replied() */
+    uint8_t instance[SEAL_ID];
     uint32_t lifetime_s;
     int64_t renew_at_ms; /* clock_mono_ms() */
 };
@@ -124,6 +126,7 @@ static int take_welcome(struct csession *s, const struct hello_state *h, struct 
         return -1;
     s->begun = true;
     s->lifetime_s = w.lifetime_s;
+    memcpy(s->instance, w.instance, SEAL_ID);
     return 0;
 }
 
@@ -249,12 +252,17 @@ static enum outcome exchange(struct csession *s, const struct request *r, bool f
     return o;
 }
 
+static bool lasts(const struct csession *s)
+{
+    return s->begun && clock_mono_ms() < s->renew_at_ms;
+}
+
 static int ask(struct csession *s, const struct request *r, struct bytes *ret_plain,
                struct err *err)
 {
     for (int i = 0; i < MAX_SESSIONS; i++) {
         *err = (struct err){0}; /* of the attempt before */
-        if ((!s->begun || clock_mono_ms() >= s->renew_at_ms) && begin(s, r->deadline_ms, err) < 0)
+        if (!lasts(s) && begin(s, r->deadline_ms, err) < 0)
             return -1;
         switch (exchange(s, r, i == 0, ret_plain, err)) {
         case DONE:
@@ -289,14 +297,37 @@ int csession_call(struct csession *s, enum op_number op, struct bytes body, int 
         .timeout_ms = timeout_ms,
     };
     struct bytes answer = {0};
+    s->replied = false;
     if (ask(s, &r, &answer, err) < 0)
         return -1;
     if (reply_open(answer, ret_body, err) < 0) {
+        s->replied = true;
         free((void *)answer.p);
         return -1;
     }
     *ret_plain = answer;
     return 0;
+}
+
+int csession_ready(struct csession *s, int timeout_ms, struct err *err)
+{
+    s->replied = false;
+    return lasts(s) ? 0 : begin(s, clock_mono_ms() + timeout_ms, err);
+}
+
+void csession_forget(struct csession *s)
+{
+    forget(s);
+}
+
+const uint8_t *csession_instance(const struct csession *s)
+{
+    return s->instance;
+}
+
+bool csession_replied(const struct csession *s)
+{
+    return s->replied;
 }
 
 /* Sessions are counted per user, so that one not given back would be missed. */
@@ -305,7 +336,7 @@ static void say_goodbye(struct csession *s)
     static const uint8_t text[] = {OP_session_end >> 8, OP_session_end, 0, 0, 0x80 /* {} */};
     struct err ignored = {0};
     struct bytes plain = {0};
-    if (!s->begun || clock_mono_ms() >= s->renew_at_ms || !conn_is_up(s->conn))
+    if (!lasts(s) || !conn_is_up(s->conn))
         return;
     struct request r = {
         .op = OP_session_end,

@@ -28,9 +28,19 @@ struct csession *csession_new(const struct csession_settings *settings);
 void csession_free(struct csession *s);
 
 /* One request and its reply's body.  *ret_plain is the caller's to free (.p); *ret_body is borrowed
- * from it.  An error of OP_job_submit means that nothing was submitted, but for ERR_IN_DOUBT. */
+ * from it.  An error of OP_job_submit means that nothing was submitted now, but for ERR_IN_DOUBT.
+ */
 int csession_call(struct csession *s, enum op_number op, struct bytes body, int timeout_ms,
                   struct bytes *ret_plain, struct bytes *ret_body, struct err *err);
+
+/* Begins a session when there is none that lasts. */
+int csession_ready(struct csession *s, int timeout_ms, struct err *err);
+/* The next call begins with a HELLO. */
+void csession_forget(struct csession *s);
+/* Which journal the server had at the last WELCOME: SEAL_ID bytes. */
+const uint8_t *csession_instance(const struct csession *s);
+/* Was the last call's error the server's own answer to it, under the session? */
+bool csession_replied(const struct csession *s);
 
 /* Of the session there is; 0 before the first. */
 uint32_t csession_lifetime_s(const struct csession *s);

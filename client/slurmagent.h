@@ -59,7 +59,8 @@ enum sagent_code {
     SAGENT_ERR_CONFLICT = 16,      /* the same request id came with other content */
     SAGENT_ERR_NOT_SUBMITTED = 17, /* the job was certainly not submitted; submit again */
     SAGENT_ERR_MUNGE = 18,         /* munged does not answer on one of the two hosts */
-    SAGENT_ERR_INTERRUPTED = 19    /* by sagent_interrupt() */
+    SAGENT_ERR_INTERRUPTED = 19,   /* by sagent_interrupt() */
+    SAGENT_ERR_JOURNAL = 20        /* the server cannot write its journal; nothing was submitted */
 };
 
 struct sagent_error {
@@ -144,10 +145,14 @@ struct sagent_server {
     bool stale;                  /* the table is older than it should be */
     int64_t jobs;                /* jobs in the table */
     bool private_jobs;           /* PrivateData=jobs is set */
-    const char *address;         /* where this client reached it */
-    int64_t server_uid;          /* the uid that munged vouched for */
-    int64_t session_s;           /* lifetime of a session */
-    const char *journal;         /* why ends of jobs are not kept at present; NULL: all is well */
+    bool hidden_jobs;    /* and hides jobs from the server: no events and no history of them */
+    const char *address; /* where this client reached it */
+    int64_t server_uid;  /* the uid that munged vouched for */
+    int64_t session_s;   /* lifetime of a session */
+    const char *journal; /* why ends of jobs are not kept, and submits refused, at present; NULL:
+                            all is well */
+    bool draining;       /* submits are refused, because the server is about to stop */
+    int64_t in_doubt;    /* your submits that may or may not have made a job */
 };
 
 /* Is the server there, and how fresh is what it knows?  Asks no Slurm. */
@@ -192,7 +197,12 @@ struct sagent_submit_request {
     size_t environment_count;
     bool login_environment;  /* start from the user's login environment on the cluster */
     const char *submit_line; /* the command line as typed, for accounting; cut at 60,000 bytes */
-    uintptr_t reserved[8];   /* zero */
+    const char *request_id;  /* any text of at most 255 bytes that stands for this one submit, to
+                                have the same job when it is submitted again, from any process; 32
+                                hexadecimal digits are the id itself.  NULL: one is made */
+    int64_t retry_s;         /* go on for so long when the server, Slurm or munge does not serve at
+                                present; 0: 20 s, and only while the server is away or busy */
+    uintptr_t reserved[6];   /* zero */
 };
 
 struct sagent_submit_reply {
@@ -200,14 +210,38 @@ struct sagent_submit_reply {
     int64_t job_id; /* the same as a number */
     const char
         *message; /* what slurmctld's job_submit plugin said to the user; may have newlines */
-    const char *warning; /* the job was accepted, but the user should know this */
+    const char *warning;    /* the job was accepted, but the user should know this */
+    const char *request_id; /* 32 hexadecimal digits */
+    bool again;             /* the job of an earlier submit with this request id */
 };
 
-/* Submits a batch job.  INVALID, UNSUPPORTED, NOT_FOUND, DENIED, LIMIT, SLURM, SLURM_DOWN: it was
- * not submitted.  IN_DOUBT: it may have been: look (sagent_list()) before you submit it again. */
+/* Submits a batch job: exactly one for each request id, whatever breaks on the way.  It tries again
+ * by itself until the outcome is known, for as long as a call may take (240 s unless said
+ * otherwise).  IN_DOUBT: that was not enough, and the job may or may not be there; the error names
+ * the request id, with which to submit again, or to look (sagent_request()).  CONFLICT: the request
+ * id stands for another submit.  After any other error no job was made. */
 int sagent_submit(struct sagent *s, const struct sagent_submit_request *request,
                   struct sagent_submit_reply **ret, struct sagent_error *err);
 void sagent_submit_reply_free(struct sagent_submit_reply *p);
+
+/* What became of a submit. */
+struct sagent_request {
+    const char *request_id; /* 32 hexadecimal digits */
+    const char *state;   /* SUBMITTING, IN_DOUBT, SUBMITTED, ENDED, REFUSED, NOT_SUBMITTED or LOST
+                            (docs/PROTOCOL.md); others may come */
+    int64_t job_id;      /* SUBMITTED, ENDED, LOST; 0: none */
+    int64_t submit_time; /* the job's; 0: not known yet */
+    int64_t attempt;     /* how often it was tried */
+    int64_t tag;         /* job_info.alloc_sid of the job */
+    int64_t begun, changed; /* when the last attempt began, and when its state became this */
+    int code;               /* enum sagent_code: why there is no job; 0 */
+    const char *text;       /* the same in words */
+};
+
+/* NOT_FOUND: no submit of this user has that request id, or it is older than what is kept. */
+int sagent_request(struct sagent *s, const char *request_id, struct sagent_request **ret,
+                   struct sagent_error *err);
+void sagent_request_free(struct sagent_request *p);
 
 /* ---- jobs ---- */
 
@@ -357,7 +391,7 @@ bool sagent_job_ended(const struct sagent_job *job);
 enum sagent_until {
     SAGENT_UNTIL_END,   /* the job has ended, for good: not one that goes back to the queue */
     SAGENT_UNTIL_START, /* it has its nodes, or has ended */
-    SAGENT_UNTIL_CHANGE /* anything about it is new */
+    SAGENT_UNTIL_CHANGE /* anything about one of them is new, or all have ended already */
 };
 
 struct sagent_wait_request {
@@ -457,7 +491,8 @@ struct sagent_log_request {
 };
 
 struct sagent_log_chunk {
-    const void *data;    /* what the file holds from offset on, any bytes; go on at offset + size */
+    const void *data;    /* what the file holds from offset on, any bytes; go on at offset + size;
+                            never NULL */
     size_t size;         /* 0: nothing (new) is there now */
     int64_t offset;      /* where data begins */
     int64_t file_size;   /* of the file at that time */

@@ -2,11 +2,13 @@
 #include "common/conf.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/str.h"
 
@@ -157,44 +159,63 @@ int conf_parse(const char *text, const char *name, const char *section, const st
     return 0;
 }
 
-int conf_load(const char *path, const char *section, const struct conf_key *keys, size_t n,
-              struct arena *arena, void *out, struct err *err)
+int conf_load_fd(int fd, const char *name, const char *section, const struct conf_key *keys,
+                 size_t n, struct arena *arena, void *out, struct err *err)
 {
-    AUTO(fclose) FILE *f = fopen(path, "re");
     struct stat st;
-    if (!f)
-        return err_errno(err, errno == EACCES ? ERR_DENIED : ERR_NOT_FOUND, "cannot read %s", path);
-    if (fstat(fileno(f), &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > CONF_MAX_FILE)
-        return err_set(err, ERR_INVALID, "%s: not a regular file of at most %d bytes", path,
+    size_t got = 0;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > CONF_MAX_FILE)
+        return err_set(err, ERR_INVALID, "%s: not a regular file of at most %d bytes", name,
                        CONF_MAX_FILE);
     char *text = arena_alloc(arena, (size_t)st.st_size + 1);
     if (!text)
-        return err_set(err, ERR_INTERNAL, "%s: no memory", path);
-    size_t got = fread(text, 1, (size_t)st.st_size, f);
+        return err_set(err, ERR_INTERNAL, "%s: no memory", name);
+    while (got < (size_t)st.st_size) {
+        ssize_t more = pread(fd, text + got, (size_t)st.st_size - got, (off_t)got);
+        if (more < 0)
+            return err_errno(err, ERR_INVALID, "cannot read %s", name);
+        if (more == 0)
+            break;
+        got += (size_t)more;
+    }
     if (memchr(text, 0, got))
-        return err_set(err, ERR_INVALID, "%s: there is a NUL byte in it", path);
+        return err_set(err, ERR_INVALID, "%s: there is a NUL byte in it", name);
     text[got] = '\0';
-    return conf_parse(text, path, section, keys, n, arena, out, err);
+    return conf_parse(text, name, section, keys, n, arena, out, err);
+}
+
+int conf_load(const char *path, const char *section, const struct conf_key *keys, size_t n,
+              struct arena *arena, void *out, struct err *err)
+{
+    AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_errno(err, errno == EACCES ? ERR_DENIED : ERR_NOT_FOUND, "cannot read %s", path);
+    return conf_load_fd(fd, path, section, keys, n, arena, out, err);
+}
+
+const char *conf_value(const struct conf_key *k, const void *conf, char buf[32])
+{
+    const void *at = (const char *)conf + k->offset;
+    switch (k->kind) {
+    case CONF_KIND_STR:
+        return *(const char *const *)at;
+    case CONF_KIND_INT:
+        snprintf(buf, 32, "%lld", (long long)*(const int64_t *)at);
+        return buf;
+    case CONF_KIND_BOOL:
+        return *(const bool *)at ? "yes" : "no";
+    }
+    return "";
 }
 
 void conf_print(FILE *to, const char *section, const struct conf_key *keys, size_t n,
                 const void *conf)
 {
+    char value[32];
     fprintf(to, "[%s]\n", section);
     for (size_t i = 0; i < n; i++) {
         const struct conf_key *k = &keys[i];
-        const void *at = (const char *)conf + k->offset;
         fprintf(to, "# %s%s%s%s\n", k->help, *k->unit ? " (" : "", k->unit, *k->unit ? ")" : "");
-        switch (k->kind) {
-        case CONF_KIND_STR:
-            fprintf(to, "%s = %s\n", k->name, *(const char *const *)at);
-            break;
-        case CONF_KIND_INT:
-            fprintf(to, "%s = %lld\n", k->name, (long long)*(const int64_t *)at);
-            break;
-        case CONF_KIND_BOOL:
-            fprintf(to, "%s = %s\n", k->name, *(const bool *)at ? "yes" : "no");
-            break;
-        }
+        fprintf(to, "%s = %s\n", k->name, conf_value(k, conf, value));
     }
 }

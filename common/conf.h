@@ -34,9 +34,14 @@ void conf_defaults(const struct conf_key *keys, size_t n, void *out);
  * right; a file that cannot be read is ERR_NOT_FOUND or ERR_DENIED. */
 int conf_load(const char *path, const char *section, const struct conf_key *keys, size_t n,
               struct arena *arena, void *out, struct err *err);
-/* The same from memory, for tests and fuzzers. */
+/* The same from a descriptor of a file, whose offset does not matter. */
+int conf_load_fd(int fd, const char *name, const char *section, const struct conf_key *keys,
+                 size_t n, struct arena *arena, void *out, struct err *err);
+/* The same from memory. */
 int conf_parse(const char *text, const char *name, const char *section, const struct conf_key *keys,
                size_t n, struct arena *arena, void *out, struct err *err);
+/* One setting as text: the string itself, or written into buf. */
+const char *conf_value(const struct conf_key *k, const void *conf, char buf[32]);
 /* Writes the settings in force, each with its help, as a file that conf_load() reads. */
 void conf_print(FILE *to, const char *section, const struct conf_key *keys, size_t n,
                 const void *conf);

@@ -42,7 +42,7 @@ struct welcome {
     uint8_t key[SEAL_KEY];
     uint8_t hello_hash[SEAL_HASH];
     uint8_t
-        instance[SEAL_ID]; /* of the server's memory: a new one means old request ids are void */
+        instance[SEAL_ID]; /* of the server's journal: a new one means old request ids are void */
 };
 
 /* What munged vouches for. */

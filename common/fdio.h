@@ -13,4 +13,8 @@ int fdio_read_full(int fd, void *buf, size_t n);
 /* Writes all of it: 0 or -1 with errno.  Sockets only: uses send() with MSG_NOSIGNAL. */
 int fdio_send_full(int fd, const void *buf, size_t n);
 
+/* A non-blocking eventfd as a bell: it rings, however often it was rung, until it is hushed. */
+void fdio_ring(int fd);
+void fdio_hush(int fd);
+
 #endif

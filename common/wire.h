@@ -18,6 +18,7 @@
 enum {
     WIRE_MAX_DEPTH = 16,
     WIRE_MAX_FRAME = 6 << 20, /* Slurm's scripts are 4 MiB by default, environments come on top */
+    WIRE_MAX_JOBS = 5 << 20,  /* bytes of jobs in one reply: it has other fields, too */
 };
 
 struct bytes {

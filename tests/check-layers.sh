@@ -16,7 +16,7 @@ only() {
 only '#include [<"]slurm/' 'agentd/cluster_slurm[a-z_]*\.[ch]' 'slurm/ headers belong to agentd/cluster_slurm*.c'
 only '#include [<"]libs3\.h' 'common/stage_s3\.c' 'libs3.h belongs to common/stage_s3.c'
 only '#include [<"]munge\.h' 'common/cred\.c' 'munge.h belongs to common/cred.c'
-only '#include [<"]sqlite3\.h' 'agentd/journal_(db|rows)\.c|agentd/journal_impl\.h' 'sqlite3.h belongs to agentd/journal_db.c and journal_rows.c'
+only '#include [<"]sqlite3\.h' 'agentd/journal_(db|rows|requests)\.c|agentd/journal_impl\.h' 'sqlite3.h belongs to agentd/journal_db.c, journal_rows.c and journal_requests.c'
 only '#include [<"]sodium' 'common/seal\.c' 'sodium.h belongs to common/seal.c'
 only '#include [<"]msgpack' 'common/wire\.c' 'msgpack.h belongs to common/wire.c'
 only '#include [<"]nng/' 'agentd/listen\.c|client/conn\.c' 'nng belongs to agentd/listen.c and client/conn.c'

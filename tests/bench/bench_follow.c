@@ -13,28 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "client/slurmagent.h"
 #include "common/cleanup.h"
 #include "common/str.h"
+#include "tests/bench/bench.h"
 #include "tests/kit/peer.h"
 
 enum { CALLERS = 4, MAX_ROUNDS = 10000 };
-
-static void die(const char *what, const char *text)
-{
-    fprintf(stderr, "bench_follow: %s: %s\n", what, text);
-    exit(1);
-}
-
-static double now_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 static int compare(const void *a, const void *b)
 {
@@ -50,41 +36,18 @@ static void print_quantiles(const char *what, double *ms, size_t n)
     fflush(stdout);
 }
 
-static struct sagent *open_client(void)
-{
-    struct sagent *s;
-    struct sagent_error err;
-    if (sagent_open(NULL, &s, &err) < 0)
-        die("open", err.text);
-    return s;
-}
-
-/* Gives the id; free() it. */
-static char *submit(struct sagent *s, const char *script, bool hold)
+static char *submit_job(struct sagent *s, const char *script, bool hold)
 {
     const struct sagent_pair options[] = {
         {"chdir", "/tmp"}, {"output", "/dev/null"}, {"hold", NULL}};
-    struct sagent_submit_request req = {
-        .script = script,
-        .script_size = strlen(script),
-        .options = options,
-        .option_count = hold ? 3 : 2,
-        .login_environment = true,
-    };
-    struct sagent_submit_reply *reply;
-    struct sagent_error err;
-    if (sagent_submit(s, &req, &reply, &err) < 0)
-        die("submit", err.text);
-    char *id = strdup(reply->id);
-    sagent_submit_reply_free(reply);
-    return id;
+    return submit(s, script, options, hold ? 3 : 2);
 }
 
 static void fill(int n)
 {
     struct sagent *s = open_client();
     for (int i = 0; i < n; i++)
-        free(submit(s, "#!/bin/sh\ntrue\n", true));
+        free(submit_job(s, "#!/bin/sh\ntrue\n", true));
     sagent_close(s);
 }
 
@@ -118,7 +81,7 @@ static void *run_caller(void *arg)
         /* so long that ends fall anywhere between two polls */
         snprintf(script, sizeof script, "#!/bin/sh\nsleep 0.%03d\ndate +%%s%%N >%s\n",
                  rand_r(&seed) % 1000, path);
-        AUTO(free) char *id = submit(s, script, false);
+        AUTO(free) char *id = submit_job(s, script, false);
         struct sagent_wait_request req = {
             .ids = (const char *const *)&id, .id_count = 1, .timeout_s = 120};
         struct sagent_jobs *jobs;
@@ -155,7 +118,7 @@ static void latency(int rounds)
 
 /* ---- held requests ---- */
 
-enum { PEERS = 1000, WAITS_EACH = 10, GETS = 2000, LOGIN_PAUSE_MS = 12, SETTLE_MS = 20000 };
+enum { PEERS = 1000, WAITS_EACH = 10, GETS = 2000, LOGIN_PAUSE_MS = 25, SETTLE_MS = 20000 };
 
 static long answered; /* waits that were not held, or not for long */
 

@@ -10,12 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "client/slurmagent.h"
 #include "common/cleanup.h"
 #include "common/str.h"
+#include "tests/bench/bench.h"
 
 enum { MIB = 1 << 20, ROUNDS = 3 };
 
@@ -26,37 +25,12 @@ static void remove_log(void)
     unlink(path);
 }
 
-static void die(const char *what, const char *text)
-{
-    fprintf(stderr, "bench: %s: %s\n", what, text);
-    exit(1);
-}
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* A job whose output goes to path, ended. */
 static char *run_job(struct sagent *s)
 {
-    static const char script[] = "#!/bin/sh\ntrue\n";
     const struct sagent_pair options[] = {{"output", path}, {"chdir", "/tmp"}};
-    const struct sagent_submit_request req = {
-        .script = script,
-        .script_size = strlen(script),
-        .options = options,
-        .option_count = ARRAY_LEN(options),
-        .login_environment = true,
-    };
-    struct sagent_submit_reply *reply;
     struct sagent_error err;
-    if (sagent_submit(s, &req, &reply, &err) < 0)
-        die("submit", err.text);
-    char *id = strdup(reply->id);
-    sagent_submit_reply_free(reply);
+    char *id = submit(s, "#!/bin/sh\ntrue\n", options, ARRAY_LEN(options));
     for (bool done = false; !done;) {
         struct sagent_log_chunk *c;
         const struct sagent_log_request log = {.id = id, .follow = true};
@@ -90,13 +64,13 @@ static double read_plain(size_t mib)
 {
     AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     AUTO(free) char *buf = malloc(MIB);
-    double t0 = now_s();
+    double t0 = now_ms(CLOCK_MONOTONIC);
     size_t n = 0;
     for (ssize_t r; (r = read(fd, buf, MIB)) > 0;)
         n += (size_t)r;
     if (n != mib * MIB)
         die("read", "not the whole file");
-    return now_s() - t0;
+    return (now_ms(CLOCK_MONOTONIC) - t0) / 1e3;
 }
 
 static void check(const struct sagent_log_chunk *c)
@@ -114,7 +88,7 @@ static double read_log(struct sagent *s, const char *id, size_t mib, int64_t max
     struct sagent_log_request req = {.id = id, .max = max};
     struct sagent_error err;
     char file[128] = "";
-    double t0 = now_s();
+    double t0 = now_ms(CLOCK_MONOTONIC);
     for (;;) {
         struct sagent_log_chunk *c;
         if (sagent_log(s, &req, &c, &err) < 0)
@@ -130,23 +104,20 @@ static double read_log(struct sagent *s, const char *id, size_t mib, int64_t max
     }
     if (req.offset != (int64_t)(mib * MIB))
         die("log", "not the whole file");
-    return now_s() - t0;
+    return (now_ms(CLOCK_MONOTONIC) - t0) / 1e3;
 }
 
 int main(int argc, char **argv)
 {
     static const int64_t pieces[] = {64 << 10, 256 << 10, 1 << 20};
     int64_t mib;
-    struct sagent *s;
-    struct sagent_error err;
     if (argc != 2 || !str_to_i64(argv[1], 1, 1 << 20, &mib)) {
         fprintf(stderr, "usage: bench_log MIB\n");
         return 2;
     }
     const char *dir = getenv("TMPDIR");
     snprintf(path, sizeof path, "%s/bench-log-%d", str_or(dir, "/tmp"), (int)getpid());
-    if (sagent_open(NULL, &s, &err) < 0)
-        die("open", err.text);
+    struct sagent *s = open_client();
     atexit(remove_log);
     AUTO(free) char *id = run_job(s);
     fill((size_t)mib);

@@ -11,51 +11,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agentd/cluster.h"
-#include "client/slurmagent.h"
 #include "common/cleanup.h"
 #include "common/str.h"
+#include "tests/bench/bench.h"
 
 enum { MAX_ROUNDS = 100000 };
 
 static const char script[] = "#!/bin/sh\ntrue\n";
 static const char *const login[] = {"SLURM_GET_USER_ENV=1"};
 
-static void die(const char *what, const char *text)
-{
-    fprintf(stderr, "bench: %s: %s\n", what, text);
-    exit(1);
-}
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 /* ---- the agent's way ---- */
 
 static char *agent_submit(struct sagent *s)
 {
     static const struct sagent_pair options[] = {{"hold", NULL}, {"chdir", "/tmp"}};
-    struct sagent_submit_request req = {
-        .script = script,
-        .script_size = strlen(script),
-        .options = options,
-        .option_count = ARRAY_LEN(options),
-        .login_environment = true,
-    };
-    struct sagent_submit_reply *reply;
-    struct sagent_error err;
-    if (sagent_submit(s, &req, &reply, &err) < 0)
-        die("submit", err.text);
-    char *id = strdup(reply->id);
-    sagent_submit_reply_free(reply);
-    return id;
+    return submit(s, script, options, ARRAY_LEN(options));
 }
 
 static void agent_get(struct sagent *s, const char *id)
@@ -104,7 +77,7 @@ static uint32_t direct_submit(void)
     };
     struct bytes text = {(const uint8_t *)script, strlen(script)};
     if (cluster_submit(&job, text, &(struct strs){0}, &(struct strs){login, 1}, "/tmp", "bench",
-                       &arena, &reply, &err) < 0)
+                       &(struct cluster_tag){0}, &arena, &reply, &err) < 0)
         die("libslurm submit", err.text);
     return (uint32_t)reply.job_id;
 }
@@ -173,21 +146,21 @@ static void bench(struct sagent *s, int n)
     free(agent_submit(s)); /* session and workers are there from here on */
     direct_submit();
     for (int i = 0; i < n; i++) {
-        double t0 = now_ms();
+        double t0 = now_ms(CLOCK_MONOTONIC);
         AUTO(free) char *id = agent_submit(s);
-        double t1 = now_ms();
+        double t1 = now_ms(CLOCK_MONOTONIC);
         agent_get(s, id); /* waits for the load that shows the job */
-        double t2 = now_ms();
+        double t2 = now_ms(CLOCK_MONOTONIC);
         agent_get(s, id);
-        double t3 = now_ms();
+        double t3 = now_ms(CLOCK_MONOTONIC);
         agent_cancel(s, id);
-        double t4 = now_ms();
+        double t4 = now_ms(CLOCK_MONOTONIC);
         uint32_t direct_id = direct_submit();
-        double t5 = now_ms();
+        double t5 = now_ms(CLOCK_MONOTONIC);
         direct_get(direct_id);
-        double t6 = now_ms();
+        double t6 = now_ms(CLOCK_MONOTONIC);
         direct_cancel(direct_id);
-        double t7 = now_ms();
+        double t7 = now_ms(CLOCK_MONOTONIC);
         agent[SUBMIT].ms[i] = t1 - t0;
         agent[GET].ms[i] = t3 - t2;
         agent[CANCEL].ms[i] = t4 - t3;
@@ -285,14 +258,11 @@ static int soak(struct sagent *s, int n)
 int main(int argc, char **argv)
 {
     int64_t n;
-    struct sagent *s;
-    struct sagent_error err;
     if (argc != 3 || !str_to_i64(argv[2], 10, MAX_ROUNDS, &n)) {
         fprintf(stderr, "usage: bench_spine bench|soak ROUNDS\n");
         return 2;
     }
-    if (sagent_open(NULL, &s, &err) < 0)
-        die("open", err.text);
+    struct sagent *s = open_client();
     int rc = 0;
     if (strcmp(argv[1], "soak") == 0)
         rc = soak(s, (int)n);

@@ -8,26 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agentd/table.h"
 #include "common/str.h"
+#include "tests/bench/bench.h"
 #include "tests/kit/peer.h"
 
 enum { FIRST_ID = 10000000 };
-
-static void die(const char *what)
-{
-    fprintf(stderr, "bench_table: %s\n", what);
-    exit(1);
-}
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 /* All jobs of the server's, as it has them. */
 static struct raws load_sample(struct arena *arena)
@@ -42,9 +29,9 @@ static struct raws load_sample(struct arena *arena)
     msg_pack(&list_request_type, &req, out);
     struct bytes r = peer_call(&p, OP_job_list, wire_out_bytes(out));
     if (!r.p || r.n < 4)
-        die("no answer");
+        die("table", "no answer");
     if (msg_unpack(&jobs_reply_type, (struct bytes){r.p + 4, r.n - 4}, arena, 0, &reply, &err) < 0)
-        die(err.text);
+        die("table", err.text);
     peer_close(&p);
     return reply.jobs; /* in r, which stays */
 }
@@ -54,19 +41,19 @@ int main(int argc, char **argv)
     AUTO(arena_done) struct arena arena = {0};
     int64_t n;
     if (argc != 2 || !str_to_i64(argv[1], 1, 10000000, &n))
-        die("usage: bench_table N");
+        die("table", "usage: bench_table N");
     struct raws sample = load_sample(&arena);
     if (!sample.n)
-        die("there are no jobs in the sandbox");
+        die("table", "there are no jobs in the sandbox");
     struct job *jobs = calloc(sample.n, sizeof *jobs);
     struct err err = {0};
     for (size_t i = 0; i < sample.n; i++)
         if (msg_unpack(&job_type, sample.v[i], &arena, 0, &jobs[i], &err) < 0)
-            die(err.text);
+            die("table", err.text);
     AUTO(wire_out_free) struct wire_out *out = wire_out_new();
     struct table *table = table_new((size_t)n);
     size_t before = mallinfo2().uordblks + mallinfo2().hblkhd, packed = 0;
-    double begin = now_ms();
+    double begin = now_ms(CLOCK_MONOTONIC);
     for (int64_t i = 0; i < n; i++) {
         struct job j = jobs[(size_t)i % sample.n];
         char id[24];
@@ -79,10 +66,10 @@ int main(int argc, char **argv)
         struct bytes b = wire_out_bytes(out);
         struct jobrec *old = NULL, *rec = jobrec_new(b, &err);
         if (!rec || table_put(table, rec, &old, &err) < 0)
-            die(err.text);
+            die("table", err.text);
         packed += b.n;
     }
-    double took = now_ms() - begin;
+    double took = now_ms(CLOCK_MONOTONIC) - begin;
     size_t bytes = mallinfo2().uordblks + mallinfo2().hblkhd - before;
     printf(
         "%lld jobs in the table (%zu different bodies): %.1f MiB, %.0f bytes a job, of these %.0f "

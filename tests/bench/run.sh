@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# run.sh bench|log|follow|soak: a sandbox of its own, and the program of that in it as a user.
+# run.sh bench|journal|log|follow|soak: a sandbox of its own, and the program of that in it as a user.
 #   BENCH_ROUNDS=500   LOG_MIB=1024   FOLLOW_ROUNDS=40 (of four callers)   SOAK_ROUNDS=2000
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,6 +25,23 @@ if [ "$mode" = follow ]; then
     pid=$(bash tests/sandbox/sandbox.sh pid "$dir" agentd)
     "${as[@]}" env BENCH_MONITOR="$pid" "$B/tests/bench_follow" held
     "${as[@]}" "$B/tests/bench_table" 100000
+    exit
+fi
+if [ "$mode" = journal ]; then
+    grep -m1 'model name' /proc/cpuinfo || true
+    memory=$(mktemp -d /dev/shm/slurm-agent-bench.XXXXXX)
+    [ "$(id -u)" != 0 ] || chown slurm-agent: "$memory"
+    for state in disk memory disk memory; do   # twice: others may use the machine
+        conf='log_level = warning'
+        [ $state = disk ] || conf+="\nstate_dir = $memory"
+        bash tests/sandbox/sandbox.sh up "$dir" bin="$B" agentd_conf="$conf"
+        # shellcheck disable=SC1091  # made just now
+        . "$dir/env"
+        [ $state = memory ] || "$B/tests/bench_journal" disk "$dir/state" "${BENCH_ROUNDS:-500}"
+        "${as[@]}" "$B/tests/bench_journal" submit "journal on $state" "${BENCH_ROUNDS:-500}"
+        bash tests/sandbox/sandbox.sh down "$dir"
+    done
+    rm -rf --one-file-system "$memory"
     exit
 fi
 # finished jobs go early, so that the table does not grow for reasons that are Slurm's

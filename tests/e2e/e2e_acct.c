@@ -257,8 +257,8 @@ static char *lost_job(const char *before, const char *after)
 Test(acct, of_a_job_that_was_never_saved_nobody_knows_how_it_ended)
 {
     AUTO(free)
-    char *id = lost_job("cd \"$SLURM_AGENT_SANDBOX\"/state && rm -rf --one-file-system kept && "
-                        "cp -a slurmctld kept",
+    char *id = lost_job("cd \"$SLURM_AGENT_SANDBOX\"/state && for i in 1 2 3 4 5; do rm -rf "
+                        "--one-file-system kept; cp -a slurmctld kept && break; done",
                         "cd \"$SLURM_AGENT_SANDBOX\"/state && rm -rf --one-file-system slurmctld "
                         "&& mv kept slurmctld");
     expect(id, "name", "lost");
@@ -274,8 +274,15 @@ Test(acct, when_slurmctld_has_lost_all_its_state_nothing_was_cancelled)
     char *id = lost_job("true", "cd \"$SLURM_AGENT_SANDBOX\"/state/slurmctld && "
                                 "rm -rf --one-file-system job_state* hash.*");
     expect(id, "name", "lost");
-    expect(id, "state", "CANCELLED"); /* slurmdbd was told so */
-    expect(id, "outcome",
-           "slurmctld lost it while it ran, and slurmdbd closed its record: how it ended is not "
-           "known");
+    /* slurmdbd was told that it was cancelled; by newer ones nothing at all */
+    AUTO(free) char *state = strdup(job_field(user_a(), id, "state"));
+    bool closed = strcmp(state, "CANCELLED") == 0;
+    AUTO(free) char *open = NULL;
+    cr_assert_gt(asprintf(&open, "slurmdbd last saw it %s, and slurmctld does not know it", state),
+                 0);
+    cr_expect_contains(job_field(user_a(), id, "outcome"),
+                       closed ? "slurmctld lost it while it ran, and slurmdbd closed its record: "
+                                "how it ended is not known"
+                              : open);
+    expect(id, "phase", "UNKNOWN");
 }

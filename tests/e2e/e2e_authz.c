@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Who may do what to whom: real users, as root alone can have them */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "tests/kit/jobs.h"
+#include "tests/kit/peer.h"
 
 TestSuite(authz, .timeout = 120);
 TestSuite(private, .timeout = 120);
@@ -21,6 +32,28 @@ Test(authz, another_users_job_cannot_be_ended_or_signalled)
     cr_expect_eq(s.status, 4, "%s", s.err);
     cr_expect_str_eq(job_field(user_a(), id, "state"), "PENDING");
     cancel_quietly(user_a(), id);
+}
+
+/* Who did what, and what came of it, is in the server's log: of each job. */
+Test(authz, what_became_of_a_cancel_is_logged_for_each_job)
+{
+    AUTO(free) char *a = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold");
+    AUTO(free) char *b = submit(user_b(), "#!/bin/sh\ntrue\n", "--hold");
+    cr_expect_eq(run_status(run_as(user_b(), "slurm-agent", "cancel", a)), 4);
+    cr_expect_neq(run_status(run_as(user_b(), "slurm-agent", "cancel", b, a, "999999")), 0);
+    AUTO(free) char *path = NULL, *own = NULL, *others = NULL, *all = NULL;
+    cr_assert_gt(asprintf(&path, "%s/log/agentd.log", sandbox_dir()), 0);
+    AUTO(free) char *log = slurp(path);
+    cr_assert_not_null(log);
+    cr_assert_gt(asprintf(&own, "op=job.cancel job=%s from=", b), 0);
+    cr_assert_gt(asprintf(&others, "op=job.cancel job=%s from=", a), 0);
+    cr_assert_gt(asprintf(&all, "op=job.cancel job=%s,... jobs=3 refused=2 from=", b), 0);
+    cr_expect_eq(lines_with(log, own, "code=OK"), 1, "%s", log);
+    cr_expect_eq(lines_with(log, others, "code=DENIED"), 2, "%s", log);
+    cr_expect_eq(lines_with(log, others, "code=OK"), 0, "%s", log);
+    cr_expect_eq(lines_with(log, "op=job.cancel job=999999 from=", "code=NOT_FOUND"), 1, "%s", log);
+    cr_expect_eq(lines_with(log, all, "code=DENIED"), 1, "%s", log);
+    cancel_quietly(user_a(), a);
 }
 
 Test(authz, another_users_script_cannot_be_read)
@@ -64,6 +97,72 @@ Test(authz, a_script_is_read_with_the_users_own_rights)
     cr_expect_contains(other.err, "Permission denied");
     own.out[strcspn(own.out, "\n")] = '\0';
     cancel_quietly(user_a(), own.out);
+}
+
+enum { MAX_WORKERS = 8 };
+
+/* The user's among the monitor's children. */
+static size_t workers_of(const char *user, pid_t pids[MAX_WORKERS])
+{
+    const struct passwd *pw = getpwnam(user);
+    char path[200];
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/run/agentd.pid", sandbox_dir());
+    AUTO(free) char *monitor = slurp(path);
+    cr_assert(pw && monitor);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", atoi(monitor), atoi(monitor));
+    AUTO(free) char *children = slurp(path);
+    for (char *save = NULL, *word = strtok_r(children, " ", &save); word && n < MAX_WORKERS;
+         word = strtok_r(NULL, " ", &save)) {
+        snprintf(path, sizeof path, "grep -q '^Uid:\t%u\t' /proc/%.20s/status", pw->pw_uid, word);
+        if (run_status(run_as(NULL, "sh", "-c", path)) == 0)
+            pids[n++] = (pid_t)atoi(word);
+    }
+    return n;
+}
+
+/* Its memory, its descriptors and its end are out of reach; we are its user. */
+static void expect_untouchable(pid_t pid)
+{
+    char path[64], byte;
+    struct iovec to = {&byte, 1}, from = {(void *)workers_of, 1};
+    cr_expect(ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 && errno == EPERM, "seize %d: %s", (int)pid,
+              strerror(errno));
+    cr_expect(ptrace(PTRACE_ATTACH, pid, NULL, NULL) < 0 && errno == EPERM, "attach %d: %s",
+              (int)pid, strerror(errno));
+    cr_expect(process_vm_readv(pid, &to, 1, &from, 1, 0) < 0 && errno == EPERM, "read %d: %s",
+              (int)pid, strerror(errno));
+    AUTO(close) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    cr_assert_geq(pidfd, 0);
+    for (int fd = 2; fd <= 3; fd++)
+        cr_expect(syscall(SYS_pidfd_getfd, pidfd, fd, 0) < 0 && errno == EPERM, "fd %d of %d: %s",
+                  fd, (int)pid, strerror(errno));
+    static const char *const names[] = {"fd", "mem", "environ", "maps"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, names[i]);
+        AUTO(close) int fd = open(path, O_RDONLY);
+        cr_expect(fd < 0 && (errno == EACCES || errno == EPERM), "%s: %s", path, strerror(errno));
+    }
+}
+
+Test(authz, a_users_worker_is_out_of_the_users_reach)
+{
+#ifdef __SANITIZE_ADDRESS__
+    cr_skip_test("a sanitizer traces its own process");
+#endif
+    pid_t pids[MAX_WORKERS];
+    struct stat st;
+    char path[64];
+    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold");
+    cancel_quietly(user_a(), id);
+    size_t n = workers_of(user_a(), pids);
+    cr_assert_geq(n, 2, "control and file");
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pids[0]);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_expect_eq(st.st_mode & 0777, 0711, "so that it is so before it has said so: %o", st.st_mode);
+    become(user_a());
+    for (size_t i = 0; i < n; i++)
+        expect_untouchable(pids[i]);
 }
 
 /* A sandbox with PrivateData=jobs. */

@@ -253,12 +253,7 @@ Test(outage, the_wrong_munge_key)
 Test(outage, a_broker_that_is_killed_comes_back)
 {
     AUTO(free) char *id = submit(user_a(), good, "--hold");
-    AUTO(run_free)
-    struct run killed = run_as(
-        NULL, "sh", "-c",
-        "kill -9 $(cat /proc/$(cut -d' ' -f1 $SLURM_AGENT_SANDBOX/run/agentd.pid)/task/*/children "
-        "| xargs -n1 sh -c 'grep -q broker /proc/$0/comm && echo $0')");
-    cr_assert_eq(killed.status, 0, "%s", killed.err);
+    kill_agentd_child("agent-broker");
     wait_state(user_a(), id, "PENDING");
     cancel_quietly(user_a(), id);
 }

@@ -94,6 +94,32 @@ Test(follow, wait_for_a_cancelled_job)
     json_decref(j);
 }
 
+/* slurmctld calls it CANCELLED at once, and knows the exit status when its processes have gone. */
+Test(follow, wait_for_a_job_that_is_cancelled_while_it_runs)
+{
+    AUTO(free) char *script = gate_script("trap 'sleep 1; exit 3' TERM\necho > begun", "exit 4");
+    AUTO(free) char *dir = NULL;
+    cr_assert_gt(asprintf(&dir, "--chdir=%s", scratch(user_a())), 0);
+    AUTO(free) char *trap = submit(user_a(), script, dir);
+    AUTO(free) char *plain = submit(user_a(), "#!/bin/sh\nexec sleep 100\n");
+    AUTO(free) char *begun = NULL;
+    cr_assert_gt(asprintf(&begun, "%s/begun", scratch(user_a())), 0);
+    wait_state(user_a(), trap, "RUNNING");
+    wait_state(user_a(), plain, "RUNNING");
+    int64_t deadline = clock_mono_ms() + 20000;
+    while (access(begun, F_OK) < 0 && clock_mono_ms() < deadline)
+        usleep(10000);
+    struct running *before = run_begin(user_a(), "slurm-agent", "wait", trap);
+    cr_expect(run_goes_on(before, 0, NULL));
+    cancel_quietly(user_a(), trap);
+    AUTO(run_free) struct run after = waited(trap);
+    cr_expect_eq(after.status, 3, "%d %s%s", after.status, after.out, after.err);
+    expect_end(before, 3);
+    cancel_quietly(user_a(), plain);
+    AUTO(run_free) struct run p = waited(plain);
+    cr_expect_eq(p.status, 143, "%d %s%s", p.status, p.out, p.err);
+}
+
 Test(follow, wait_for_any_and_for_all_and_no_longer_than_allowed)
 {
     AUTO(free) char *held = submit(user_a(), yes, "--hold");
@@ -144,7 +170,8 @@ Test(follow, wait_until_a_job_starts)
 
 Test(follow, wait_until_a_job_changes)
 {
-    AUTO(free) char *id = submit(user_a(), yes, "--hold");
+    /* Newer Slurms start it at once: it must not have ended by the first look at it. */
+    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\nsleep 3\n", "--hold");
     struct running *wait =
         run_begin(user_a(), "slurm-agent", "wait", "--json", "--until=change", id);
     cr_expect(run_goes_on(wait, MOMENT_MS, NULL), "nothing has happened");
@@ -162,6 +189,12 @@ Test(follow, wait_until_a_job_changes)
     cr_expect_eq(next.status, 0, "%s", next.err);
     cr_expect_contains(next.out, "COMPLETED");
     json_decref(j);
+    AUTO(run_free) struct run ended = waited("--until=change", id);
+    cr_expect_eq(ended.status, 0, "it will not change any more: %s", ended.err);
+    cr_expect_contains(ended.out, "COMPLETED");
+    AUTO(run_free) struct run none = waited("--until=change", "999999", id);
+    cr_expect_eq(none.status, 3, "%s%s", none.out, none.err);
+    cr_expect_contains(none.err, "999999");
 }
 
 Test(follow, mistakes_of_the_command_line)
@@ -169,6 +202,14 @@ Test(follow, mistakes_of_the_command_line)
     AUTO(run_free) struct run until = waited("--until=later", "1");
     cr_expect_eq(until.status, 2);
     cr_expect_contains(until.err, "end, start or change");
+    AUTO(run_free) struct run cursor = waited("--cursor=x", "1");
+    cr_expect_eq(cursor.status, 2);
+    cr_expect_contains(cursor.err, "--until=change");
+    AUTO(run_free)
+    struct run full =
+        run_as(user_a(), "sh", "-c", "exec timeout 20 slurm-agent watch -s --json >/dev/full");
+    cr_expect_eq(full.status, 1, "%d %s", full.status, full.err);
+    cr_expect_contains(full.err, "No space left");
     AUTO(run_free) struct run timeout = waited("--timeout=0", "1");
     cr_expect_eq(timeout.status, 2);
     cr_expect_contains(timeout.err, "seconds");
@@ -249,18 +290,6 @@ Test(follow, a_call_that_waits_is_interrupted_and_the_handle_goes_on)
 }
 
 /* ---- watch ---- */
-
-/* How many lines have both. */
-static int lines_with(const char *text, const char *a, const char *b)
-{
-    int n = 0;
-    for (const char *p = text, *end; *p; p = *end ? end + 1 : end) {
-        end = strchrnul(p, '\n');
-        AUTO(free) char *line = strndup(p, (size_t)(end - p));
-        n += strstr(line, a) && strstr(line, b);
-    }
-    return n;
-}
 
 /* The same for watch's lines about one job. */
 static int job_lines(const char *text, const char *id, const char *state)

@@ -92,6 +92,20 @@ Test(history, a_forgotten_job_keeps_its_end)
     cr_expect_str_eq(job_field(user_a(), id, "source"), "journal");
 }
 
+Test(history, a_cancelled_job_keeps_its_exit_status)
+{
+    AUTO(free)
+    char *id = submit(user_a(), "#!/bin/sh\ntrap 'sleep 1; exit 3' TERM\nsleep 100 &\nwait\n");
+    wait_state(user_a(), id, "RUNNING");
+    cancel_quietly(user_a(), id);
+    wait_forgotten(id);
+    AUTO(run_free) struct run w = run_as(user_a(), "slurm-agent", "wait", id);
+    cr_expect(w.status == 3 || w.status == 143, "143 before the trap was set: %d %s%s", w.status,
+              w.out, w.err);
+    cr_expect_str_eq(job_field(user_a(), id, "state"), "CANCELLED");
+    cr_expect_str_eq(job_field(user_a(), id, "source"), "journal");
+}
+
 Test(history, an_array_is_its_tasks_from_wherever_they_are_known)
 {
     AUTO(free)
@@ -125,6 +139,39 @@ static bool knows_while_down(void *arg)
     return r.status == 0 && strstr(r.out, "\"stale\": true") && strstr(r.out, "\"journal\"");
 }
 
+/* A task that slurmctld has forgotten may have failed. */
+Test(history, an_array_without_its_history_did_not_succeed)
+{
+    AUTO(free) char *go = NULL, *script = NULL, *file = NULL, *away = NULL;
+    cr_assert_gt(asprintf(&go, "%s/go", scratch(user_a())), 0);
+    cr_assert_gt(
+        asprintf(&script,
+                 "#!/bin/sh\n[ $SLURM_ARRAY_TASK_ID = 2 ] || exit 7\ni=0\nwhile [ ! -e %s ] "
+                 "&& [ $i -lt 1200 ]; do sleep 0.1; i=$((i+1)); done\n",
+                 go),
+        0);
+    AUTO(free) char *id = submit(user_a(), script, "--array=1-2");
+    AUTO(free) char *first = format("@_1", id), *second = format("@_2", id);
+    wait_state(user_a(), second, "RUNNING");
+    wait_state(user_a(), first, "FAILED");
+    wait_forgotten(first);
+    cr_assert_gt(asprintf(&file, "%s/state/agentd/journal.db", sandbox_dir()), 0);
+    cr_assert_gt(asprintf(&away, "%s.away", file), 0);
+    sandbox("stop", "agentd");
+    cr_assert_eq(run_status(run_as(NULL, "mv", file, away)), 0);
+    cr_assert_eq(run_status(run_as("slurm-agent", "cp", "/etc/passwd", file)), 0);
+    sandbox("start", "agentd");
+    free(scratch_file(user_a(), "go", ""));
+    AUTO(run_free) struct run w = run_as(user_a(), "slurm-agent", "wait", id);
+    sandbox("stop", "agentd");
+    cr_expect_eq(run_status(run_as(NULL, "mv", away, file)), 0);
+    sandbox("start", "agentd");
+    cr_expect_eq(w.status, 3, "%d %s%s", w.status, w.out, w.err);
+    cr_expect_contains(w.err, id);
+    AUTO(run_free) struct run known = run_as(user_a(), "slurm-agent", "wait", id);
+    cr_expect_eq(known.status, 7, "%d %s%s", known.status, known.out, known.err);
+}
+
 Test(history, ended_jobs_are_known_while_slurmctld_is_down)
 {
     AUTO(free) char *id = submit(user_a(), "#!/bin/sh\nexit 4\n");
@@ -141,6 +188,9 @@ Test(history, ended_jobs_are_known_while_slurmctld_is_down)
 
 static const char sbatch_two[] = "cd && for i in 1 2; do sbatch --parsable -J then -o /dev/null "
                                  "--wrap 'exit 2' || exit 1; done";
+
+static const char sbatch_unseen[] =
+    "cd && sbatch --parsable -J unseen -o /dev/null --wrap 'exit 2'";
 
 Test(history, a_list_with_since_has_each_job_once)
 {
@@ -254,6 +304,104 @@ Test(history, pages_lose_and_double_nothing_while_jobs_end_and_are_forgotten)
     peer_close(&p);
 }
 
+/* slurmctld has no record of the job. */
+static bool slurmctld_forgot(void *arg)
+{
+    return run_status(run_as(user_a(), "scontrol", "show", "job", arg)) != 0;
+}
+
+/* ---- what ends while no broker runs ---- */
+
+/* A job that fails with 4, an array of which one task has ended and one fails with 5, and one of
+ * which all tasks wait and fail with their numbers: all of it ends unseen. */
+struct unseen {
+    char *job, *array, *waiting;
+    int64_t begun;
+    struct running *watch;
+};
+
+static struct unseen end_unseen(void)
+{
+    struct unseen u = {.begun = clock_now()};
+    u.job = submit(user_a(), "#!/bin/sh\nsleep 4\nexit 4\n", "--job-name=unseen");
+    u.array =
+        submit(user_a(), "#!/bin/sh\n[ $SLURM_ARRAY_TASK_ID = 1 ] && exit 0\nsleep 4\nexit 5\n",
+               "--array=1-2", "--job-name=unseen");
+    u.waiting = submit(user_a(), "#!/bin/sh\nexit $SLURM_ARRAY_TASK_ID\n", "--array=6-8",
+                       "--begin=now+5", "--job-name=unseen");
+    AUTO(free) char *first = format("@_1", u.array), *second = format("@_2", u.array);
+    wait_state(user_a(), first, "COMPLETED");
+    u.watch = run_begin(user_a(), "slurm-agent", "watch", "--json", "--name=unseen", "--snapshot");
+    cr_assert(run_says(u.watch, second), "it is watched");
+    sandbox("stop", "agentd");
+    bool gone = wait_until(slurmctld_forgot, u.job, PURGE_MS) &&
+                wait_until(slurmctld_forgot, u.array, PURGE_MS) &&
+                wait_until(slurmctld_forgot, u.waiting, PURGE_MS);
+    sandbox("start", "agentd");
+    cr_assert(gone);
+    return u;
+}
+
+static void unseen_free(struct unseen *u)
+{
+    free(u->job);
+    free(u->array);
+    free(u->waiting);
+}
+
+/* How many lines of the watch are about the end of that job. */
+static int ends_of(const char *out, const char *id)
+{
+    char lost[120], end[120];
+    snprintf(lost, sizeof lost, "\"id\":\"%s\"", id);
+    snprintf(end, sizeof end, "\"what\":\"end\"");
+    return lines_with(out, lost, "\"what\":\"lost\"") + lines_with(out, lost, end);
+}
+
+static void expect_told_once(struct unseen *u)
+{
+    AUTO(free) char *second = format("@_2", u->array);
+    AUTO(free) char *eighth = format("@_8", u->waiting);
+    char last[100];
+    snprintf(last, sizeof last, "\"id\":\"%s\"", eighth);
+    struct run so_far = {0};
+    int64_t deadline = clock_mono_ms() + 40000;
+    do
+        cr_assert(run_goes_on(u->watch, 500, &so_far), "%s", so_far.err);
+    while (ends_of(so_far.out, eighth) == 0 && clock_mono_ms() < deadline);
+    run_goes_on(u->watch, 2000, &so_far);
+    cr_expect_eq(ends_of(so_far.out, u->job), 1, "%s", so_far.out);
+    cr_expect_eq(ends_of(so_far.out, second), 1, "%s", so_far.out);
+    cr_expect_eq(ends_of(so_far.out, eighth), 1, "%s", so_far.out);
+    run_signal(u->watch, 2);
+    run_status(run_end(u->watch));
+}
+
+Test(history, what_ends_while_no_broker_runs_is_told_as_unknown)
+{
+    struct unseen u = end_unseen();
+    expect_told_once(&u);
+    AUTO(free) char *eighth = format("@_8", u.waiting);
+    cr_expect_str_eq(job_field(user_a(), u.job, "phase"), "UNKNOWN");
+    cr_expect_str_neq(job_field(user_a(), u.job, "outcome"), "");
+    cr_expect_str_eq(job_field(user_a(), eighth, "phase"), "UNKNOWN");
+    const char *const all[] = {u.job, u.array, u.waiting};
+    for (size_t i = 0; i < 3; i++) {
+        AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "wait", all[i]);
+        cr_expect_eq(r.status, 3, "%s: %d %s%s", all[i], r.status, r.out, r.err);
+    }
+    AUTO(run_free) struct run watch = run_as(user_a(), "slurm-agent", "watch", u.job);
+    cr_expect_eq(watch.status, 3, "%d %s%s", watch.status, watch.out, watch.err);
+    cr_expect_contains(watch.out, "UNKNOWN");
+    AUTO(sagent_close) struct sagent *s = open_as(user_a());
+    struct sagent_list_filter f = {.name = "unseen", .since = u.begun};
+    AUTO(sagent_jobs_free) struct sagent_jobs *jobs = list(s, &f);
+    cr_expect_eq(count(jobs, u.job), 1);
+    cr_expect_eq(count(jobs, eighth), 1);
+    cr_expect_eq(sagent_jobs_count(jobs), 6);
+    unseen_free(&u);
+}
+
 /* ---- PrivateData=jobs ---- */
 
 Test(history_private, the_journal_shows_ones_own_jobs_alone)
@@ -270,18 +418,28 @@ Test(history_private, the_journal_shows_ones_own_jobs_alone)
     cr_expect_eq(sagent_jobs_count(jobs), 0);
 }
 
+Test(history_private, nobody_is_told_when_others_jobs_change)
+{
+    AUTO(free) char *hers = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold");
+    AUTO(free) char *his = submit(user_b(), "#!/bin/sh\ntrue\n", "--hold");
+    struct running *wait = run_begin(user_b(), "slurm-agent", "wait", "--until=change", hers, his);
+    cr_expect(run_goes_on(wait, 2000, NULL));
+    struct running *own = run_begin(user_a(), "slurm-agent", "wait", "--until=change", hers);
+    cr_expect(run_goes_on(own, 1000, NULL));
+    cr_expect_eq(run_status(run_as(user_a(), "slurm-agent", "cancel", hers)), 0);
+    cr_expect_eq(run_status(run_end(own)), 0, "she is told");
+    cr_expect(run_goes_on(wait, 1500, NULL), "he is not");
+    cr_expect_eq(run_status(run_as(user_b(), "slurm-agent", "cancel", his)), 0);
+    AUTO(run_free) struct run end = run_end(wait);
+    cr_expect_contains(end.out, his);
+}
+
 /* ---- slurmdbd ---- */
 
 static bool dbd_has(void *arg)
 {
     AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "get", "--json", arg);
     return r.status == 0 && strstr(r.out, "slurmdbd");
-}
-
-/* slurmctld has no record of the job. */
-static bool slurmctld_forgot(void *arg)
-{
-    return run_status(run_as(user_a(), "scontrol", "show", "job", arg)) != 0;
 }
 
 Test(history_dbd, what_ended_while_the_server_was_down)
@@ -339,4 +497,41 @@ Test(history_dbd, a_list_begins_before_the_journal)
     cr_expect_eq(count(jobs, id), 1);
     cr_expect_eq(count(jobs, after), 1);
     cr_expect_eq(sagent_jobs_count(jobs), 2);
+}
+
+Test(history_dbd, what_ends_while_no_broker_runs_is_known_to_slurmdbd)
+{
+    struct unseen u = end_unseen();
+    expect_told_once(&u);
+    AUTO(free) char *eighth = format("@_8", u.waiting);
+    cr_expect(wait_until(dbd_has, eighth, 20000));
+    cr_expect_str_eq(job_field(user_a(), u.job, "exit_code"), "4");
+    cr_expect_str_eq(job_field(user_a(), eighth, "exit_code"), "8");
+    const struct {
+        const char *id;
+        int status;
+    } all[] = {{u.job, 4}, {u.array, 5}, {u.waiting, 8}};
+    for (size_t i = 0; i < 3; i++) {
+        AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "wait", all[i].id);
+        cr_expect_eq(r.status, all[i].status, "%s: %d %s%s", all[i].id, r.status, r.out, r.err);
+    }
+    sandbox("stop", "agentd");
+    AUTO(run_free) struct run sub = run_as(user_a(), "sh", "-c", sbatch_unseen);
+    cr_assert_eq(sub.status, 0, "%s", sub.err);
+    sub.out[strcspn(sub.out, "\n")] = '\0';
+    bool gone = wait_until(slurmctld_forgot, sub.out, PURGE_MS);
+    sandbox("start", "agentd");
+    cr_assert(gone);
+    cr_expect(wait_until(dbd_has, sub.out, 20000));
+    AUTO(sagent_close) struct sagent *s = open_as(user_a());
+    struct sagent_list_filter f = {.name = "unseen", .since = u.begun};
+    AUTO(sagent_jobs_free) struct sagent_jobs *jobs = list(s, &f);
+    cr_expect_eq(count(jobs, u.job), 1);
+    cr_expect_eq(count(jobs, eighth), 1);
+    cr_expect_eq(count(jobs, sub.out), 1, "begun and ended while nobody looked");
+    cr_expect_eq(sagent_jobs_count(jobs), 7);
+    for (size_t i = 0; i < sagent_jobs_count(jobs); i++)
+        cr_expect_str_neq(sagent_jobs_at(jobs, i)->phase, "UNKNOWN", "%s",
+                          sagent_jobs_at(jobs, i)->id);
+    unseen_free(&u);
 }

@@ -2,10 +2,13 @@
 /* Clients that do what no client should: each is refused or shed, and nobody else notices */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
-#include <munge.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,8 +18,8 @@
 #include "tests/kit/jobs.h"
 #include "tests/kit/peer.h"
 
-TestSuite(sessions, .timeout = 120);
 TestSuite(hostile, .timeout = 120);
+TestSuite(greedy, .timeout = 300);
 
 static bool server_answers(void *arg)
 {
@@ -38,307 +41,24 @@ static void settle(void)
     cr_expect(wait_until(server_answers, NULL, 10000));
 }
 
-static const uint8_t empty_map[] = {0x80};
-#define EMPTY ((struct bytes){empty_map, 1})
 #define TEXT(s) ((struct bytes){(const uint8_t *)(s), strlen(s)})
-
-static enum err_code code_of(struct bytes plain)
-{
-    enum err_code code =
-        plain.n >= 4 ? (enum err_code)(plain.p[0] << 8 | plain.p[1]) : ERR_INTERNAL;
-    free((void *)plain.p);
-    return code;
-}
-
-static void expect_alive(struct peer *p)
-{
-    struct bytes r = peer_call(p, OP_ping, EMPTY);
-    cr_expect_not_null(r.p, "the server does not answer any more");
-    cr_expect_eq(code_of(r), ERR_NONE);
-}
-
-static void login(struct peer *p)
-{
-    become(user_a());
-    peer_connect(p);
-    peer_login(p);
-}
-
-static char *hello_text(const struct hello *h)
-{
-    struct err err = {0};
-    char *cred = NULL;
-    cr_assert_eq(cred_encode_hello(munge_socket(), h, &cred, &err), 0, "%s", err.text);
-    return cred;
-}
-
-/* A credential with any payload, ttl and (as root alone can) time. */
-static char *munge_text(const void *payload, int size, int ttl)
-{
-    char *cred = NULL;
-    munge_ctx_t ctx = munge_ctx_create();
-    munge_ctx_set(ctx, MUNGE_OPT_SOCKET, munge_socket());
-    if (ttl)
-        munge_ctx_set(ctx, MUNGE_OPT_TTL, ttl);
-    munge_err_t rc = munge_encode(&cred, ctx, payload, size);
-    cr_assert_eq(rc, EMUNGE_SUCCESS, "%s", munge_strerror(rc));
-    munge_ctx_destroy(ctx);
-    return cred;
-}
-
-static struct err hello_refused(struct peer *p, const char *cred)
-{
-    return peer_refusal(peer_hello_raw(p, cred));
-}
-
-Test(sessions, a_replayed_hello_is_refused)
-{
-    struct peer p, q;
-    login(&p);
-    peer_connect(&q);
-    struct err e = hello_refused(&q, p.hello);
-    cr_expect_eq(e.code, ERR_AUTH, "%s", e.text);
-    expect_alive(&p);
-    peer_close(&p);
-    peer_close(&q);
-}
-
-Test(sessions, a_slurm_credential_is_no_hello)
-{
-    /* Slurm's auth/munge puts a hash of the message into the payload */
-    struct peer p;
-    become(user_a());
-    peer_connect(&p);
-    static const uint8_t slurm_like[33] = {0x01, 0xab};
-    AUTO(free) char *cred = munge_text(slurm_like, sizeof slurm_like, 0);
-    struct err e = hello_refused(&p, cred);
-    cr_expect_eq(e.code, ERR_AUTH);
-    cr_expect_contains(e.text, "something else");
-    AUTO(free) char *nothing = munge_text(NULL, 0, 0);
-    e = hello_refused(&p, nothing);
-    cr_expect_eq(e.code, ERR_AUTH);
-    peer_close(&p);
-}
-
-Test(sessions, a_hello_that_is_cut_or_garbled_is_refused)
-{
-    struct peer p;
-    become(user_a());
-    peer_connect(&p);
-    struct hello h = {.version_min = 1, .version_max = 1};
-    AUTO(free) char *cred = hello_text(&h);
-    cred[strlen(cred) / 2] ^= 1;
-    cr_expect_eq(hello_refused(&p, cred).code, ERR_AUTH);
-    cr_expect_eq(hello_refused(&p, "MUNGE:AwQFAAA").code, ERR_AUTH);
-    cr_expect_eq(hello_refused(&p, "").code, ERR_PROTOCOL);
-    AUTO(free) char *huge = malloc(8192);
-    memset(huge, 'A', 8191);
-    huge[8191] = '\0';
-    cr_expect_eq(hello_refused(&p, huge).code, ERR_PROTOCOL);
-    peer_close(&p);
-}
-
-Test(sessions, an_expired_hello_is_refused_with_its_age)
-{
-    struct peer p;
-    become(user_a());
-    peer_connect(&p);
-    uint8_t payload[CRED_HELLO_SIZE];
-    struct hello h = {.version_min = 1, .version_max = 1};
-    cred_pack_hello(&h, payload);
-    AUTO(free) char *cred = munge_text(payload, sizeof payload, 1);
-    /* munge counts whole seconds: past the second after its TTL is past it for sure */
-    for (int64_t end = clock_mono_ms() + 2500; clock_mono_ms() < end;)
-        poll(NULL, 0, 100);
-    struct err e = hello_refused(&p, cred);
-    cr_expect_eq(e.code, ERR_AUTH);
-    cr_expect_contains(e.text, "s old");
-    cr_expect_contains(e.text, "clocks");
-    peer_close(&p);
-}
-
-Test(sessions, another_cluster_and_another_version_are_refused)
-{
-    struct peer p;
-    become(user_a());
-    peer_connect(&p);
-    struct hello h = {.version_min = 1, .version_max = 1, .cluster = "elsewhere"};
-    AUTO(free) char *cluster = hello_text(&h);
-    struct err e = hello_refused(&p, cluster);
-    cr_expect_eq(e.code, ERR_AUTH);
-    cr_expect_contains(e.text, "elsewhere");
-    h = (struct hello){.version_min = 7, .version_max = 9};
-    AUTO(free) char *version = hello_text(&h);
-    e = hello_refused(&p, version);
-    cr_expect_eq(e.code, ERR_PROTOCOL, "%s", e.text);
-    cr_expect_contains(e.text, "7");
-    peer_close(&p);
-}
-
-Test(sessions, a_credential_for_somebody_else_is_refused)
-{
-    struct peer p;
-    become(user_a());
-    peer_connect(&p);
-    struct err err = {0};
-    struct welcome w = {.version = 1};
-    char *cred = NULL;
-    cr_assert_eq(cred_encode_welcome(munge_socket(), &w, 65533, &cred, &err), 0, "%s", err.text);
-    cr_expect_eq(hello_refused(&p, cred).code, ERR_AUTH);
-    free(cred);
-    peer_close(&p);
-}
-
-/* The helper beside this program. */
-static char *helper(const char *name)
-{
-    char self[4096], *path;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    cr_assert_gt(n, 0);
-    self[n] = '\0';
-    cr_assert_gt(asprintf(&path, "%.*s/libexec/%s", (int)(strrchr(self, '/') - self), self, name),
-                 0);
-    return path;
-}
-
-Test(sessions, hello_and_slurm_credentials_are_of_no_use_to_each_other)
-{
-    /* squeue's own code, with our HELLO where its credential would be; its own is kept unused */
-    struct hello h = {.version_min = 1, .version_max = 1};
-    AUTO(free) char *preload = helper("munge_swap.so");
-    scratch(user_a());
-    become(user_a());
-    AUTO(free) char *cred = hello_text(&h);
-    AUTO(free) char *ours = scratch_file(user_a(), "ours", cred);
-    AUTO(free) char *theirs = scratch_file(user_a(), "theirs", "");
-    AUTO(free) char *settings[3] = {NULL};
-    AUTO(run_free) struct run good = run_as(NULL, "squeue");
-    cr_assert_eq(good.status, 0, "%s", good.err);
-    cr_assert_gt(asprintf(&settings[0], "LD_PRELOAD=%s", preload), 0);
-    cr_assert_gt(asprintf(&settings[1], "MUNGE_SWAP_GIVE=%s", ours), 0);
-    cr_assert_gt(asprintf(&settings[2], "MUNGE_SWAP_TAKE=%s", theirs), 0);
-    AUTO(run_free)
-    struct run r = run_as(NULL, "env", settings[0], settings[1], settings[2], "squeue");
-    cr_expect_neq(r.status, 0, "slurmctld took a HELLO for a credential");
-    cr_expect_null(strstr(r.out, "JOBID"), "%s", r.out);
-    cr_expect_contains(r.err, "slurm_load_jobs error");
-    AUTO(free) char *slurms = slurp(theirs);
-    cr_assert(slurms && strncmp(slurms, "MUNGE:", 6) == 0, "no credential of Slurm's: %s", r.err);
-    struct peer p;
-    peer_connect(&p);
-    struct err e = hello_refused(&p, slurms);
-    cr_expect_eq(e.code, ERR_AUTH, "%s", e.text);
-    cr_expect_contains(e.text, "something else");
-    peer_close(&p);
-    free(settings[1]);
-    free(settings[2]);
-}
-
-Test(sessions, a_sealed_frame_counts_once)
-{
-    struct peer p;
-    uint64_t counter;
-    login(&p);
-    struct bytes frame = peer_seal(&p, OP_ping, EMPTY, &counter);
-    struct bytes first = peer_exchange(&p, frame, 5000);
-    cr_assert_not_null(first.p);
-    cr_expect_eq(first.p[4], SEAL_REPLY);
-    free((void *)first.p);
-    cr_expect_eq(peer_refusal(peer_exchange(&p, frame, 5000)).code, ERR_SESSION, "replayed");
-    free((void *)frame.p);
-    expect_alive(&p);
-    peer_close(&p);
-}
-
-Test(sessions, frames_may_overtake_each_other_within_the_window)
-{
-    struct peer p;
-    uint64_t counter;
-    login(&p);
-    struct bytes early = peer_seal(&p, OP_ping, EMPTY, &counter);
-    struct bytes late = peer_seal(&p, OP_ping, EMPTY, &counter);
-    struct bytes r = peer_exchange(&p, late, 5000);
-    cr_expect(r.p && r.p[4] == SEAL_REPLY);
-    free((void *)r.p);
-    r = peer_exchange(&p, early, 5000);
-    cr_expect(r.p && r.p[4] == SEAL_REPLY);
-    free((void *)r.p);
-    free((void *)early.p);
-    free((void *)late.p);
-    struct bytes old = peer_seal(&p, OP_ping, EMPTY, &counter);
-    p.seal.tx_counter += SEAL_WINDOW + 1;
-    expect_alive(&p);
-    cr_expect_eq(peer_refusal(peer_exchange(&p, old, 5000)).code, ERR_SESSION, "too old");
-    free((void *)old.p);
-    peer_close(&p);
-}
-
-Test(sessions, a_changed_bit_anywhere_is_refused)
-{
-    struct peer p;
-    uint64_t counter;
-    login(&p);
-    struct bytes good = peer_seal(&p, OP_ping, EMPTY, &counter);
-    for (size_t i = 0; i < good.n; i++) {
-        AUTO(free) uint8_t *bad = malloc(good.n);
-        memcpy(bad, good.p, good.n);
-        bad[i] ^= 0x40;
-        struct bytes r = peer_exchange(&p, (struct bytes){bad, good.n}, 5000);
-        cr_expect(r.p && r.p[4] == SEAL_REFUSED, "byte %zu", i);
-        free((void *)r.p);
-    }
-    struct bytes r = peer_exchange(&p, good, 5000);
-    cr_expect(r.p && r.p[4] == SEAL_REPLY, "forgeries do not use up the counter");
-    free((void *)r.p);
-    free((void *)good.p);
-    peer_close(&p);
-}
-
-Test(sessions, one_session_cannot_speak_for_another)
-{
-    struct peer p, q;
-    uint64_t counter;
-    login(&p);
-    peer_connect(&q);
-    peer_login(&q);
-    struct bytes frame = peer_seal(&p, OP_ping, EMPTY, &counter);
-    uint8_t *mixed = (uint8_t *)frame.p;
-    memcpy(mixed + 8, q.session, SEAL_ID);
-    cr_expect_eq(peer_refusal(peer_exchange(&q, frame, 5000)).code, ERR_SESSION);
-    free(mixed);
-    expect_alive(&p);
-    expect_alive(&q);
-    peer_close(&p);
-    peer_close(&q);
-}
-
-Test(sessions, an_ended_session_is_over)
-{
-    struct peer p;
-    uint64_t counter;
-    login(&p);
-    cr_expect_eq(code_of(peer_call(&p, OP_session_end, EMPTY)), ERR_NONE);
-    struct bytes frame = peer_seal(&p, OP_ping, EMPTY, &counter);
-    cr_expect_eq(peer_refusal(peer_exchange(&p, frame, 5000)).code, ERR_SESSION);
-    free((void *)frame.p);
-    peer_close(&p);
-}
 
 Test(hostile, requests_that_are_none)
 {
     struct peer p;
-    login(&p);
-    cr_expect_eq(code_of(peer_call(&p, 999, EMPTY)), ERR_UNSUPPORTED);
-    cr_expect_eq(code_of(peer_call(&p, OP_ping, TEXT("\x81\xa1x\x01"))), ERR_UNSUPPORTED,
+    peer_begin(&p, user_a());
+    cr_expect_eq(peer_code(peer_call(&p, 999, PEER_EMPTY)), ERR_UNSUPPORTED);
+    cr_expect_eq(peer_code(peer_call(&p, OP_ping, TEXT("\x81\xa1x\x01"))), ERR_UNSUPPORTED,
                  "unknown field");
-    cr_expect_eq(code_of(peer_call(&p, OP_ping, TEXT("\xc1"))), ERR_PROTOCOL);
-    cr_expect_eq(code_of(peer_call(&p, OP_ping, (struct bytes){NULL, 0})), ERR_PROTOCOL);
-    cr_expect_eq(code_of(peer_call(&p, OP_job_get, TEXT("\x81\xa3ids\xdd\x10\x00"))), ERR_PROTOCOL);
+    cr_expect_eq(peer_code(peer_call(&p, OP_ping, TEXT("\xc1"))), ERR_PROTOCOL);
+    cr_expect_eq(peer_code(peer_call(&p, OP_ping, (struct bytes){NULL, 0})), ERR_PROTOCOL);
+    cr_expect_eq(peer_code(peer_call(&p, OP_job_get, TEXT("\x81\xa3ids\xdd\x10\x00"))),
+                 ERR_PROTOCOL);
     static const uint8_t greedy[] = "\x81\xa3ids\xdd\x10\x00\x00\x00";
-    cr_expect_eq(code_of(peer_call(&p, OP_job_get, (struct bytes){greedy, 10})), ERR_PROTOCOL);
+    cr_expect_eq(peer_code(peer_call(&p, OP_job_get, (struct bytes){greedy, 10})), ERR_PROTOCOL);
     static uint8_t big[70000];
-    cr_expect_eq(code_of(peer_call(&p, OP_ping, (struct bytes){big, sizeof big})), ERR_LIMIT);
-    expect_alive(&p);
+    cr_expect_eq(peer_code(peer_call(&p, OP_ping, (struct bytes){big, sizeof big})), ERR_LIMIT);
+    peer_expect_alive(&p);
     peer_close(&p);
 }
 
@@ -352,16 +72,17 @@ Test(hostile, frames_that_are_none)
         cr_expect_eq(peer_refusal(peer_exchange(&p, (struct bytes){garbage, n}, 5000)).code,
                      ERR_PROTOCOL, "%zu bytes", n);
     struct seal_header h = {.kind = SEAL_WELCOME};
-    cr_expect_eq(peer_refusal(peer_say(&p, &h, EMPTY, 5000)).code, ERR_PROTOCOL);
+    cr_expect_eq(peer_refusal(peer_say(&p, &h, PEER_EMPTY, 5000)).code, ERR_PROTOCOL);
     h.kind = SEAL_SEALED;
-    cr_expect_eq(peer_refusal(peer_say(&p, &h, EMPTY, 5000)).code, ERR_SESSION);
+    cr_expect_eq(peer_refusal(peer_say(&p, &h, PEER_EMPTY, 5000)).code, ERR_SESSION);
     peer_close(&p);
     settle();
 }
 
 /* ---- below nng ---- */
 
-static int raw_connect(void)
+/* -1: refused. */
+static int try_connect(void)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET};
     int port = 0;
@@ -369,7 +90,16 @@ static int raw_connect(void)
     sa.sin_port = htons((uint16_t)port);
     sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    if (connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static int raw_connect(void)
+{
+    int fd = try_connect();
+    cr_assert_geq(fd, 0, "%s", strerror(errno));
     return fd;
 }
 
@@ -392,35 +122,35 @@ static const uint8_t sp_req[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
 Test(hostile, a_message_that_announces_gigabytes_loses_its_connection)
 {
     struct peer p;
-    login(&p);
+    peer_begin(&p, user_a());
     int fd = raw_connect();
     static const uint8_t size[8] = {0, 0, 0, 1, 0, 0, 0, 0}; /* 4 GiB */
     cr_assert_eq(write(fd, sp_req, sizeof sp_req), 8);
     cr_assert_eq(write(fd, size, sizeof size), 8);
     cr_expect(closed_within(fd, 5000));
     close(fd);
-    expect_alive(&p);
+    peer_expect_alive(&p);
     peer_close(&p);
 }
 
 Test(hostile, connections_that_say_nothing_are_ended)
 {
     struct peer p;
-    login(&p);
+    peer_begin(&p, user_a());
     enum { SILENT = 50 };
     int fds[SILENT];
     for (int i = 0; i < SILENT; i++) {
         fds[i] = raw_connect();
         cr_assert_eq(write(fds[i], sp_req, i % 2 ? 8 : 3), i % 2 ? 8 : 3);
     }
-    expect_alive(&p);
+    peer_expect_alive(&p);
     int ended = 0;
     for (int i = 1; i < SILENT; i += 2)
         ended += closed_within(fds[i], 15000);
     cr_expect_eq(ended, SILENT / 2, "%d of %d", ended, SILENT / 2);
     for (int i = 0; i < SILENT; i++)
         close(fds[i]);
-    expect_alive(&p);
+    peer_expect_alive(&p);
     peer_close(&p);
 }
 
@@ -430,7 +160,7 @@ static int64_t slowest_ping(struct peer *p, int rounds)
     int64_t worst = 0;
     for (int i = 0; i < rounds; i++) {
         int64_t begin = clock_mono_ms();
-        expect_alive(p);
+        peer_expect_alive(p);
         int64_t took = clock_mono_ms() - begin;
         worst = took > worst ? took : worst;
     }
@@ -440,7 +170,7 @@ static int64_t slowest_ping(struct peer *p, int rounds)
 Test(hostile, clients_that_never_read_do_not_slow_others)
 {
     struct peer p;
-    login(&p);
+    peer_begin(&p, user_a());
     /* many requests with large answers down connections that nobody reads */
     enum { GREEDY = 8, REQUESTS = 100 };
     int fds[GREEDY];
@@ -454,7 +184,7 @@ Test(hostile, clients_that_never_read_do_not_slow_others)
     for (int n = 0; n < REQUESTS; n++)
         for (int i = 0; i < GREEDY; i++) {
             uint64_t counter;
-            struct bytes frame = peer_seal(&p, OP_job_list, EMPTY, &counter);
+            struct bytes frame = peer_seal(&p, OP_job_list, PEER_EMPTY, &counter);
             uint8_t head[12] = {0};
             head[6] = (uint8_t)((frame.n + 4) >> 8);
             head[7] = (uint8_t)(frame.n + 4);
@@ -469,47 +199,76 @@ Test(hostile, clients_that_never_read_do_not_slow_others)
     cr_expect_lt(slowest_ping(&p, 200), 2000);
     for (int i = 0; i < GREEDY; i++)
         close(fds[i]);
-    expect_alive(&p);
+    peer_expect_alive(&p);
     peer_close(&p);
     settle();
 }
 
-/* Asks for a large script and leaves in the middle of it. */
+/* A request down a connection of its own, whose answer nobody may read; -1 when it was refused. */
+static int ask_raw(struct peer *p, enum op_number op, struct bytes body)
+{
+    uint64_t counter;
+    struct bytes frame = peer_seal(p, op, body, &counter);
+    const uint8_t head[12] = {
+        [6] = (uint8_t)((frame.n + 4) >> 8), [7] = (uint8_t)(frame.n + 4), [8] = 0x80, /* nng's
+                                                                                          request id
+                                                                                        */
+    };
+    int fd = try_connect();
+    bool sent = fd >= 0 && send(fd, sp_req, sizeof sp_req, MSG_NOSIGNAL) == sizeof sp_req &&
+                send(fd, head, sizeof head, MSG_NOSIGNAL) == sizeof head &&
+                send(fd, frame.p, frame.n, MSG_NOSIGNAL) == (ssize_t)frame.n;
+    free((void *)frame.p);
+    if (sent)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* A held job with a script of so many bytes. */
+static struct run large_script(int bytes)
+{
+    char command[300];
+    snprintf(command, sizeof command,
+             "f=$(mktemp) && { echo '#!/bin/sh'; head -c %d /dev/zero | tr '\\0' '#'; } >$f && "
+             "slurm-agent submit --parsable --hold --chdir=/tmp $f; rm -f $f",
+             bytes);
+    struct run job = run_as(user_a(), "sh", "-c", command);
+    cr_assert_eq(job.status, 0, "%s", job.err);
+    job.out[strcspn(job.out, ";\n")] = '\0';
+    return job;
+}
+
+/* Asks for a large script and leaves in the middle of it, over and over.  The broker may find nng
+ * stuck meanwhile and start anew, which is its cure: then that is enough of it. */
 static void leave_early(struct peer *p, const char *id, int rounds)
 {
     struct script_request req = {.id = id};
     AUTO(wire_out_free) struct wire_out *out = wire_out_new();
     msg_pack(&script_request_type, &req, out);
     for (int i = 0; i < rounds; i++) {
-        uint64_t counter;
-        uint8_t head[12] = {0}, some[70000];
-        struct bytes frame = peer_seal(p, OP_job_script, wire_out_bytes(out), &counter);
-        int fd = raw_connect();
-        head[7] = (uint8_t)(frame.n + 4);
-        head[6] = (uint8_t)((frame.n + 4) >> 8);
-        head[8] = 0x80;
-        bool sent = write(fd, sp_req, sizeof sp_req) == 8 && write(fd, head, 12) == 12 &&
-                    write(fd, frame.p, frame.n) == (ssize_t)frame.n;
+        uint8_t some[70000];
+        int fd = ask_raw(p, OP_job_script, wire_out_bytes(out));
         /* until the answer is under way */
-        bool came = sent && recv(fd, some, sizeof some, MSG_WAITALL) == (ssize_t)sizeof some;
-        close(fd);
-        free((void *)frame.p);
-        cr_assert(came, "round %d", i);
+        bool came = fd >= 0 && recv(fd, some, sizeof some, MSG_WAITALL) == (ssize_t)sizeof some;
+        if (fd >= 0)
+            close(fd);
+        if (!came) {
+            cr_expect_gt(i, 0, "not even one answer began");
+            settle();
+            return;
+        }
     }
 }
 
 Test(hostile, clients_that_leave_in_the_middle_of_an_answer)
 {
-    AUTO(run_free)
-    struct run job = run_as(user_a(), "sh", "-c",
-                            "f=$(mktemp) && { echo '#!/bin/sh'; head -c 3000000 /dev/zero | tr "
-                            "'\\0' '#'; } >$f && slurm-agent submit --parsable --hold --chdir=/tmp "
-                            "$f; rm -f $f");
-    cr_assert_eq(job.status, 0, "%s", job.err);
-    job.out[strcspn(job.out, ";\n")] = '\0';
+    AUTO(run_free) struct run job = large_script(3000000);
     struct peer p;
-    login(&p);
+    peer_begin(&p, user_a());
     leave_early(&p, job.out, 100);
+    cr_assert(wait_until(server_answers, NULL, 10000));
     /* A server that cannot let go of them has no room for the 65th stranger. */
     for (int i = 0; i < 100; i++) {
         int fd = raw_connect();
@@ -517,12 +276,143 @@ Test(hostile, clients_that_leave_in_the_middle_of_an_answer)
         close(fd);
     }
     struct peer next;
-    login(&next);
-    expect_alive(&next);
+    peer_begin(&next, user_a());
+    peer_expect_alive(&next);
     peer_close(&next);
     peer_close(&p);
     run_status(run_as(NULL, "slurm-agent", "cancel", "--quiet", job.out));
     settle();
+}
+
+/* ---- memory ---- */
+
+/* The broker's resident memory. */
+static long broker_mib(void)
+{
+    char path[600];
+    int monitor = 0;
+    long mib = 0;
+    snprintf(path, sizeof path, "%s/run/agentd.pid", sandbox_dir());
+    AUTO(free) char *pid = slurp(path);
+    cr_assert(pid && sscanf(pid, "%d", &monitor) == 1, "%s", path);
+    DIR *d = opendir("/proc");
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        long kib = 0;
+        int parent = 0;
+        snprintf(path, sizeof path, "/proc/%s/status", e->d_name);
+        AUTO(free) char *status = atoi(e->d_name) ? slurp(path) : NULL;
+        const char *ppid = status ? strstr(status, "\nPPid:") : NULL;
+        const char *rss = status ? strstr(status, "\nVmRSS:") : NULL;
+        if (ppid && rss && strncmp(status, "Name:\tagent-broker\n", 19) == 0 &&
+            sscanf(ppid, " PPid: %d", &parent) == 1 && parent == monitor &&
+            sscanf(rss, " VmRSS: %ld", &kib) == 1)
+            mib = kib / 1024;
+    }
+    closedir(d);
+    return mib ? mib : LONG_MAX / 2; /* between two brokers */
+}
+
+static void expect_memory(const char *when, long before, long more, int ms)
+{
+#ifndef __SANITIZE_ADDRESS__ /* keeps what is freed */
+    long now = broker_mib();
+    for (int64_t end = clock_mono_ms() + ms; now > before + more && clock_mono_ms() < end;) {
+        poll(NULL, 0, 50);
+        now = broker_mib();
+    }
+    cr_expect_leq(now, before + more, "%s: %ld MiB, %ld before", when, now, before);
+#else
+    (void)when, (void)before, (void)more, (void)ms;
+#endif
+}
+
+/* nng before 1.8 may not let go of connections that end in the middle of something: then it takes
+ * until the broker has noticed, and has started anew. */
+static void expect_recovery(long before)
+{
+    enum { PATIENCE_MS = 120000 };
+    int status = -1;
+    for (int64_t end = clock_mono_ms() + PATIENCE_MS; status && clock_mono_ms() < end;) {
+        AUTO(run_free) struct run r = run_as(NULL, "slurm-agent", "ping");
+        status = r.status;
+    }
+    cr_expect_eq(status, 0, "it serves nobody any more");
+    expect_memory("after they left", before, 50, PATIENCE_MS);
+}
+
+/* All but the last byte of a frame as large as they may be. */
+static void send_most_of_a_frame(int fd)
+{
+    static const uint8_t mib[1 << 20];
+    const uint32_t size = WIRE_MAX_FRAME - 64;
+    const uint8_t head[8] = {
+        0, 0, 0, 0, size >> 24, (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+    if (send(fd, sp_req, sizeof sp_req, MSG_NOSIGNAL) < 0 ||
+        send(fd, head, sizeof head, MSG_NOSIGNAL) < 0)
+        return;
+    for (size_t left = size - 1, n; left; left -= n) {
+        n = left < sizeof mib ? left : sizeof mib;
+        if (send(fd, mib, n, MSG_NOSIGNAL) != (ssize_t)n)
+            return;
+    }
+}
+
+Test(greedy, half_frames_of_strangers_cost_little)
+{
+    enum { MANY = 200 };
+    int fds[MANY];
+    struct peer p;
+    peer_begin(&p, user_a());
+    long before = broker_mib();
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = raw_connect();
+        send_most_of_a_frame(fds[i]);
+    }
+    expect_memory("200 frames of 6 MiB without their ends", before, 64 * 6 + 50, 5000);
+    peer_expect_alive(&p);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    expect_recovery(before);
+    peer_close(&p);
+}
+
+Test(greedy, answers_that_nobody_reads_cost_little)
+{
+    enum { MANY = 150 };
+    int fds[MANY];
+    AUTO(run_free) struct run job = large_script(4000000);
+    struct script_request req = {.id = job.out};
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    msg_pack(&script_request_type, &req, out);
+    struct peer p;
+    peer_begin(&p, user_a());
+    long before = broker_mib();
+    for (int i = 0; i < MANY; i++) {
+        uint8_t greeting[8];
+        fds[i] = ask_raw(&p, OP_job_script, wire_out_bytes(out));
+        cr_assert_geq(fds[i], 0);
+        struct pollfd pfd = {.fd = fds[i], .events = POLLIN};
+        /* its greeting, then the beginning of its answer */
+        cr_assert_eq(recv(fds[i], greeting, sizeof greeting, MSG_WAITALL), 8);
+        cr_assert_eq(poll(&pfd, 1, 10000), 1);
+    }
+    expect_memory("150 answers of 4 MB, unread", before, 256 + 80, 5000);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    expect_recovery(before);
+    peer_close(&p);
+    run_status(run_as(NULL, "slurm-agent", "cancel", "--quiet", job.out));
+}
+
+Test(hostile, local_users_are_told_apart)
+{
+    char server[200], want[40];
+    struct passwd *pw = getpwnam(user_a());
+    snprintf(server, sizeof server, "--server=%s", getenv("SLURM_AGENT_IPC"));
+    snprintf(want, sizeof want, "local:%u", pw ? pw->pw_uid : 0);
+    AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", server, "whoami", "--json");
+    cr_expect_eq(r.status, 0, "%s", r.err);
+    cr_expect_contains(r.out, want);
 }
 
 /* One who has not even said who it is: each of its frames is refused, and it takes no refusal. */
@@ -542,7 +432,7 @@ static void send_garbage(int fd, int frames)
 Test(hostile, a_stranger_that_never_reads_holds_nobody_up)
 {
     struct peer p;
-    login(&p);
+    peer_begin(&p, user_a());
     for (int round = 0; round < 3; round++) {
         int fd = raw_connect();
         send_garbage(fd, 20000);
@@ -557,7 +447,7 @@ Test(hostile, a_stranger_that_never_reads_holds_nobody_up)
 Test(hostile, strangers_from_one_address_are_few)
 {
     struct peer p;
-    login(&p);
+    peer_begin(&p, user_a());
     enum { MANY = 100 };
     int fds[MANY], closed = 0;
     for (int i = 0; i < MANY; i++) {
@@ -570,7 +460,7 @@ Test(hostile, strangers_from_one_address_are_few)
     cr_expect_lt(closed, MANY, "and some must be let in");
     for (int i = 0; i < MANY; i++)
         close(fds[i]);
-    expect_alive(&p);
+    peer_expect_alive(&p);
     peer_close(&p);
     settle();
 }
@@ -592,7 +482,7 @@ static enum err_code too_many_bytes(void)
     };
     AUTO(wire_out_free) struct wire_out *out = wire_out_new();
     msg_pack(&submit_request_type, &req, out);
-    login(&p[0]);
+    peer_begin(&p[0], user_a());
     for (int i = 1; i <= BIG_PEERS; i++) {
         uint64_t counter;
         peer_connect(&p[i]);
@@ -606,7 +496,7 @@ static enum err_code too_many_bytes(void)
     /* the last of them may still be on its way */
     enum err_code code = ERR_NONE;
     for (int tries = 0; tries < 50 && code != ERR_BUSY; tries++) {
-        struct bytes frame = peer_call(&p[0], OP_ping, EMPTY);
+        struct bytes frame = peer_call(&p[0], OP_ping, PEER_EMPTY);
         free((void *)frame.p);
         uint64_t counter;
         struct bytes more = peer_seal(&p[0], OP_job_submit, wire_out_bytes(out), &counter);
@@ -616,8 +506,8 @@ static enum err_code too_many_bytes(void)
         free((void *)reply.p);
         free((void *)more.p);
     }
-    struct bytes alive = peer_call(&p[0], OP_ping, EMPTY);
-    code = code == ERR_BUSY ? code_of(alive) : ERR_INTERNAL;
+    struct bytes alive = peer_call(&p[0], OP_ping, PEER_EMPTY);
+    code = code == ERR_BUSY ? peer_code(alive) : ERR_INTERNAL;
     for (int i = 0; i <= BIG_PEERS; i++)
         peer_close(&p[i]);
     return code;

@@ -231,21 +231,30 @@ Test(load, nor_do_both_together)
 
 enum { WAITS = 500 };
 
-static void send_wait(struct peer *p, const char *id)
+/* The aio is the caller's, to be stopped when the socket is closed. */
+static nng_aio *send_wait(struct peer *p, const struct wait_request *req)
 {
     AUTO(wire_out_free) struct wire_out *out = wire_out_new();
-    struct wait_request req = {.ids = {&id, 1}};
     uint64_t counter;
     nng_ctx ctx;
     nng_aio *aio;
     nng_msg *msg;
-    msg_pack(&wait_request_type, &req, out);
+    msg_pack(&wait_request_type, req, out);
     struct bytes frame = peer_seal(p, OP_job_wait, wire_out_bytes(out), &counter);
     cr_assert(nng_ctx_open(&ctx, p->sock) == 0 && nng_aio_alloc(&aio, NULL, NULL) == 0 &&
               nng_msg_alloc(&msg, 0) == 0 && nng_msg_append(msg, frame.p, frame.n) == 0);
     free((void *)frame.p);
     nng_aio_set_msg(aio, msg);
     nng_ctx_send(ctx, aio); /* nobody waits for it: it lasts as long as the test */
+    return aio;
+}
+
+static void end_wait(nng_aio *aio)
+{
+    nng_aio_stop(aio);
+    if (nng_aio_result(aio) != 0 && nng_aio_get_msg(aio)) /* not sent: ours */
+        nng_msg_free(nng_aio_get_msg(aio));
+    nng_aio_free(aio);
 }
 
 /* More at once than the server is ready to take, all of them held. */
@@ -258,14 +267,21 @@ Test(load, a_burst_of_waits_leaves_room_for_others)
     peer_login(&waiting);
     peer_connect(&other);
     peer_login(&other);
+    nng_aio *waits[WAITS];
+    const char *ids = id;
+    const struct wait_request req = {.ids = {&ids, 1}};
     for (int i = 0; i < WAITS; i++)
-        send_wait(&waiting, id);
+        waits[i] = send_wait(&waiting, &req);
     for (int i = 0; i < 20; i++) {
         struct bytes r = peer_call(&other, OP_ping, (struct bytes){(const uint8_t *)"\x80", 1});
         cr_assert_not_null(r.p, "ping %d is not answered", i);
         free((void *)r.p);
     }
     cancel_quietly(user_a(), id);
+    peer_close(&waiting);
+    peer_close(&other);
+    for (int i = 0; i < WAITS; i++)
+        end_wait(waits[i]);
 }
 
 /* ---- without polling ---- */

@@ -318,11 +318,15 @@ Test(logs, a_reader_of_ours_that_goes_ends_it)
 
 Test(logs, a_job_that_has_not_started)
 {
-    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\necho x\n", "--hold");
+    AUTO(free) char *dir = NULL;
+    cr_assert_gt(asprintf(&dir, "--chdir=%s", scratch(user_a())), 0);
+    AUTO(free)
+    char *id = submit(user_a(), "#!/bin/sh\necho x\n", "--hold", dir, "--output=one-for-all");
     AUTO(run_free) struct run r = logs(user_a(), id);
     cr_expect_eq(r.status, 0, "%s", r.err);
     cr_expect_str_eq(r.out, "");
     cr_expect_contains(r.err, "has not started");
+    free(scratch_file(user_a(), "one-for-all", "another job's\n"));
     cancel_quietly(user_a(), id);
     wait_state(user_a(), id, "CANCELLED");
     AUTO(run_free) struct run gone = logs(user_a(), id);

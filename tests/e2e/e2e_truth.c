@@ -4,13 +4,17 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "tests/kit/jobs.h"
 
 TestSuite(truth, .timeout = 300);
-TestSuite(reuse, .timeout = 300); /* of ids: MaxJobId is FirstJobId + 10 there */
+TestSuite(failover, .timeout = 300); /* two slurmctld */
+TestSuite(reuse, .timeout = 300);    /* of ids: MaxJobId is FirstJobId + 10 there */
 
 enum { MOMENT_MS = 1500 }; /* for something that must not happen */
 
@@ -71,18 +75,6 @@ static bool answers(void *arg)
     return run_status(run_as(user_a(), "slurm-agent", "ping")) == 0;
 }
 
-/* A child of the sandbox's slurm-agentd by what is in its command line: kill -9. */
-static void kill_child(const char *words)
-{
-    AUTO(run_free)
-    struct run r = run_as(NULL, "sh", "-c",
-                          "for p in $(cat /proc/$(cut -d' ' -f1 "
-                          "$SLURM_AGENT_SANDBOX/run/agentd.pid)/task/*/children); do tr '\\0' ' ' "
-                          "</proc/$p/cmdline | grep -q -- \"$0\" && kill -9 $p && echo $p; done",
-                          words);
-    cr_assert_neq(r.out[0], '\0', "no process has %s in its command line", words);
-}
-
 Test(truth, a_wait_goes_on_while_slurmctld_is_down)
 {
     struct gate g = gated("down", "exit 5");
@@ -98,31 +90,32 @@ Test(truth, a_wait_goes_on_while_slurmctld_is_down)
     gate_done(&g);
 }
 
+/* The job ends with that status while a part of the sandbox is stopped, for ms at least. */
+static void wait_over_a_hanging(const char *part, int status, int ms)
+{
+    AUTO(free) char *ends = NULL, *says = NULL;
+    cr_assert(asprintf(&ends, "exit %d", status) > 0 &&
+              asprintf(&says, "exit status %d", status) > 0);
+    struct gate g = gated(part, ends);
+    struct running *wait = begin_wait(g.id);
+    cr_expect(run_goes_on(wait, MOMENT_MS, NULL));
+    sandbox("pause", part);
+    go(&g);
+    bool there = run_goes_on(wait, ms, NULL);
+    sandbox("resume", part);
+    cr_expect(there);
+    expect_exit(wait, status, says);
+    gate_done(&g);
+}
+
 Test(truth, a_wait_goes_on_while_slurmctld_hangs)
 {
-    struct gate g = gated("hangs", "exit 6");
-    struct running *wait = begin_wait(g.id);
-    sandbox("pause", "slurmctld");
-    go(&g);
-    bool there = run_goes_on(wait, 3 * MOMENT_MS, NULL);
-    sandbox("resume", "slurmctld");
-    cr_expect(there);
-    expect_exit(wait, 6, "exit status 6");
-    gate_done(&g);
+    wait_over_a_hanging("slurmctld", 6, 3 * MOMENT_MS);
 }
 
 Test(truth, a_wait_goes_on_while_munged_hangs)
 {
-    struct gate g = gated("munged", "exit 7");
-    struct running *wait = begin_wait(g.id);
-    cr_expect(run_goes_on(wait, MOMENT_MS, NULL));
-    sandbox("pause", "munged");
-    go(&g);
-    bool there = run_goes_on(wait, MOMENT_MS, NULL);
-    sandbox("resume", "munged");
-    cr_expect(there);
-    expect_exit(wait, 7, "exit status 7");
-    gate_done(&g);
+    wait_over_a_hanging("munged", 7, MOMENT_MS);
 }
 
 Test(truth, a_wait_goes_on_when_the_watcher_is_killed)
@@ -130,7 +123,7 @@ Test(truth, a_wait_goes_on_when_the_watcher_is_killed)
     struct gate g = gated("watcher", "exit 8");
     struct running *wait = begin_wait(g.id);
     cr_expect(run_goes_on(wait, MOMENT_MS, NULL));
-    kill_child("--role watch");
+    kill_agentd_child("--role watch");
     go(&g);
     expect_exit(wait, 8, "exit status 8");
     gate_done(&g);
@@ -141,13 +134,56 @@ Test(truth, a_wait_goes_on_when_the_broker_is_killed_or_stopped)
     struct gate g = gated("broker", "exit 9");
     struct running *wait = begin_wait(g.id);
     cr_expect(run_goes_on(wait, MOMENT_MS, NULL));
-    kill_child("agent-broker");
+    kill_agentd_child("agent-broker");
     cr_expect(run_goes_on(wait, MOMENT_MS, NULL));
     sandbox("stop", "agentd");
     cr_expect(run_goes_on(wait, MOMENT_MS, NULL));
     sandbox("start", "agentd");
     go(&g);
     expect_exit(wait, 9, "exit status 9");
+    gate_done(&g);
+}
+
+/* Gives the end of the server's log. */
+static char *reload(const char *settings, const char *until)
+{
+    AUTO(free) char *command = NULL, *path = NULL;
+    cr_assert_gt(
+        asprintf(&command,
+                 "cd $SLURM_AGENT_SANDBOX && cp -n etc/agentd.conf etc/agentd.conf.old; cp "
+                 "etc/agentd.conf.old etc/agentd.conf && printf '%s' >>etc/agentd.conf && "
+                 "kill -HUP $(cut -d' ' -f1 run/agentd.pid)",
+                 settings),
+        0);
+    cr_assert_gt(asprintf(&path, "%s/log/agentd.log", sandbox_dir()), 0);
+    cr_assert_eq(run_status(run_as(NULL, "sh", "-c", command)), 0);
+    char *log = NULL;
+    for (int i = 0; i < 100; i++, usleep(100000)) {
+        free(log);
+        log = slurp(path);
+        if (log && strstr(log, until))
+            break;
+    }
+    return log;
+}
+
+Test(truth, a_wait_goes_on_over_new_settings)
+{
+    struct gate g = gated("reload", "exit 9");
+    struct running *wait = begin_wait(g.id);
+    cr_expect(run_goes_on(wait, MOMENT_MS, NULL));
+    AUTO(free) char *took = reload("poll_ms = 500\\n", "poll_ms = 500, was 1000");
+    cr_expect_contains(took, "poll_ms = 500, was 1000");
+    cr_assert(wait_until(answers, NULL, 20000));
+    AUTO(free) char *wrong = reload("poll_ms = soon\\n", "the settings stay as they were");
+    cr_expect_contains(wrong, "the settings stay as they were");
+    cr_assert(wait_until(answers, NULL, 20000));
+    cr_expect(run_goes_on(wait, 0, NULL));
+    go(&g);
+    expect_exit(wait, 9, "exit status 9");
+    AUTO(free) char *back = reload("", "poll_ms = 1000, was 500");
+    cr_expect_contains(back, "poll_ms = 1000, was 500");
+    cr_assert(wait_until(answers, NULL, 20000));
     gate_done(&g);
 }
 
@@ -197,18 +233,6 @@ Test(truth, a_heterogeneous_job_is_all_its_components)
     expect_exit(begin_wait(r.out), 4, "+1");
 }
 
-/* Lines of `watch` that hold all of these. */
-static int lines_with(const char *text, const char *a, const char *b)
-{
-    int n = 0;
-    for (const char *p = text, *end; *p; p = *end ? end + 1 : end) {
-        end = strchrnul(p, '\n');
-        AUTO(free) char *line = strndup(p, (size_t)(end - p));
-        n += strstr(line, a) && strstr(line, b);
-    }
-    return n;
-}
-
 Test(truth, each_end_is_told_once_over_all_restarts)
 {
     struct gate g = gated("events", "exit 3");
@@ -229,7 +253,7 @@ Test(truth, each_end_is_told_once_over_all_restarts)
     AUTO(free) char *after_number = NULL;
     cr_assert_gt(asprintf(&after_number, "\"job_id\":%s,", after), 0);
     wait_state(user_a(), after, "FAILED");
-    kill_child("agent-broker");
+    kill_agentd_child("agent-broker");
     cr_assert(wait_until(answers, NULL, 20000));
     AUTO(free) char *last = submit(user_a(), "#!/bin/sh\ntrue\n", "--job-name=the-last-one");
     wait_state(user_a(), last, "COMPLETED");
@@ -265,6 +289,47 @@ Test(truth, a_slurmctld_that_has_lost_its_state_is_no_end)
     gate_done(&g);
 }
 
+/* ---- two controllers ---- */
+
+/* slurmctld writes what has changed some seconds later; what was not written is lost with it. */
+static bool state_is_saved(void *arg)
+{
+    const time_t *since = arg;
+    AUTO(free) char *path = NULL;
+    struct stat st;
+    cr_assert_gt(asprintf(&path, "%s/state/slurmctld/job_state", sandbox_dir()), 0);
+    return stat(path, &st) == 0 && st.st_mtime > *since;
+}
+
+/* The first dies without a word, the backup takes over, and the first takes it back. */
+Test(failover, ends_are_told_once_over_a_change_of_controllers)
+{
+    struct gate one = gated("failover-one", "exit 5"), two = gated("failover-two", "exit 6");
+    struct running *first = begin_wait(one.id), *second = begin_wait(two.id);
+    struct running *watch = run_begin(user_a(), "slurm-agent", "watch", "--json", one.id, two.id);
+    cr_assert(run_says(watch, two.id), "the snapshot has it");
+    time_t begun = time(NULL);
+    cr_assert(wait_until(state_is_saved, &begun, 30000));
+    sandbox("kill", "slurmctld");
+    go(&one);
+    expect_exit(first, 5, "exit status 5");
+    cr_expect(run_goes_on(second, 0, NULL));
+    AUTO(free) char *meanwhile = submit(user_a(), "#!/bin/sh\nexit 7\n");
+    wait_state(user_a(), meanwhile, "FAILED");
+    sandbox("start", "slurmctld");
+    cr_expect(run_goes_on(second, MOMENT_MS, NULL));
+    go(&two);
+    expect_exit(second, 6, "exit status 6");
+    AUTO(run_free) struct run w = run_end(watch);
+    cr_expect_eq(w.status, 0, "%s", w.err);
+    cr_expect_eq(lines_with(w.out, "\"what\":\"end\"", "\"exit_code\":5"), 1, "%s", w.out);
+    cr_expect_eq(lines_with(w.out, "\"what\":\"end\"", "\"exit_code\":6"), 1, "%s", w.out);
+    cr_expect_eq(lines_with(w.out, "\"what\":\"lost\"", ""), 0, "%s", w.out);
+    cr_expect_str_eq(job_field(user_a(), meanwhile, "exit_code"), "7");
+    gate_done(&one);
+    gate_done(&two);
+}
+
 /* ---- ids that come again ---- */
 
 static bool is_forgotten(void *arg)
@@ -298,4 +363,32 @@ Test(reuse, an_id_that_comes_again_is_another_job)
     expect_exit(wait, 1, "cancelled");
     cr_assert(wait_until(is_forgotten, first, 40000));
     cr_expect_str_eq(job_field(user_a(), first, "name"), "now", "the newest job of that id");
+}
+
+/* ---- who cancelled ---- */
+
+Test(truth, it_is_said_who_cancelled_a_job)
+{
+    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\nsleep 60\n");
+    cr_assert_eq(run_status(run_as(user_a(), "slurm-agent", "cancel", id)), 0);
+    wait_state(user_a(), id, "CANCELLED");
+    cr_expect_str_eq(job_field(user_a(), id, "cancelled_by"), user_a());
+    AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "wait", id);
+    cr_expect_contains(r.out, "cancelled by");
+}
+
+/* ---- jobs that slurmctld has forgotten ---- */
+
+Test(truth, watching_a_job_that_has_long_ended_shows_how)
+{
+    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\nexit 6\n");
+    wait_state(user_a(), id, "FAILED");
+    for (int64_t end = clock_mono_ms() + 60000; clock_mono_ms() < end;)
+        if (strcmp(job_field(user_a(), id, "source"), "journal") == 0)
+            break;
+    AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "watch", "--json", id);
+    cr_expect_eq(r.status, 0, "%d %s", r.status, r.err);
+    cr_expect_contains(r.out, "\"what\":\"state\"");
+    cr_expect_contains(r.out, "\"exit_code\":6");
+    cr_expect_contains(r.out, "\"source\":\"journal\"");
 }

@@ -22,7 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void frame(struct bytes b)
 {
     static struct seal server;
-    static const uint8_t id[SEAL_ID] = "0123456789abcdef", zero[SEAL_HASH];
+    static const uint8_t id[SEAL_ID] = {'0', '1', '2', '3', '4', '5', '6', '7',
+                                        '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
+    static const uint8_t zero[SEAL_HASH];
     struct err err = {0};
     struct seal_header h;
     struct bytes payload;

@@ -361,3 +361,18 @@ struct lease_reply family_lease(struct family *f, int i, uint32_t uid, int64_t l
               "the monitor does not answer auth");
     return reply;
 }
+
+void said_close(struct said *s)
+{
+    for (int i = 0; i < 2; i++)
+        if (s->fds[i] >= 0)
+            close(s->fds[i]);
+}
+
+struct kid *family_worker(struct family *f, struct said *ret)
+{
+    cr_assert_eq(family_lease(f, 0, family_uid(), 600, 0).code, ERR_NONE);
+    *ret = family_spawn(f, family_uid(), ROLE_CONTROL);
+    cr_assert_eq(ret->ev.say, SAY_SPAWNED, "%s", ret->ev.text);
+    return family_next(f, "agent-worker", "control");
+}

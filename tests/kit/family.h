@@ -68,6 +68,9 @@ struct said family_hear(struct family *f);
 /* Asks as the broker, and hears the answer. */
 struct said family_spawn(struct family *f, uint32_t uid, uint32_t role);
 void family_kill(struct family *f, uint32_t process);
+void said_close(struct said *s);
+/* A control worker of family_uid(), the lease included. */
+struct kid *family_worker(struct family *f, struct said *ret);
 /* Asks for a lease as auth process i; a fresh HELLO unless hello is set. */
 struct lease_reply family_lease(struct family *f, int i, uint32_t uid, int64_t lifetime_s,
                                 uint32_t hello);

@@ -198,3 +198,25 @@ void cancel_quietly(const char *user, const char *id)
 {
     run_status(run_as(user, "slurm-agent", "cancel", "--quiet", id));
 }
+
+void kill_agentd_child(const char *words)
+{
+    AUTO(run_free)
+    struct run r = run_as(NULL, "sh", "-c",
+                          "for p in $(cat /proc/$(cut -d' ' -f1 "
+                          "$SLURM_AGENT_SANDBOX/run/agentd.pid)/task/*/children); do tr '\\0' ' ' "
+                          "</proc/$p/cmdline | grep -q -- \"$0\" && kill -9 $p && echo $p; done",
+                          words);
+    cr_assert_neq(r.out[0], '\0', "no process has %s in its command line", words);
+}
+
+int lines_with(const char *text, const char *a, const char *b)
+{
+    int n = 0;
+    for (const char *p = text, *end; *p; p = *end ? end + 1 : end) {
+        end = strchrnul(p, '\n');
+        AUTO(free) char *line = strndup(p, (size_t)(end - p));
+        n += strstr(line, a) && strstr(line, b);
+    }
+    return n;
+}

@@ -45,6 +45,12 @@ void wait_state(const char *user, const char *id, const char *states);
 /* Ends a job without looking at the outcome: for the end of tests. */
 void cancel_quietly(const char *user, const char *id);
 
+/* kill -9 for the child of the sandbox's slurm-agentd that has words in its command line.  Fails
+ * the test when there is none. */
+void kill_agentd_child(const char *words);
+/* How many lines of text hold both. */
+int lines_with(const char *text, const char *a, const char *b);
+
 #define cr_expect_contains(text, part)                                                             \
     cr_expect_not_null(strstr(text, part), "no \"%s\" in: %s", part, text)
 

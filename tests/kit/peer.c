@@ -155,3 +155,29 @@ struct err peer_refusal(struct bytes frame)
     free((void *)frame.p);
     return err;
 }
+
+/* ---- for most tests ---- */
+
+const uint8_t peer_empty_map[1] = {0x80};
+
+void peer_begin(struct peer *p, const char *user)
+{
+    become(user);
+    peer_connect(p);
+    peer_login(p);
+}
+
+enum err_code peer_code(struct bytes plain)
+{
+    enum err_code code =
+        plain.n >= 4 ? (enum err_code)(plain.p[0] << 8 | plain.p[1]) : ERR_INTERNAL;
+    free((void *)plain.p);
+    return code;
+}
+
+void peer_expect_alive(struct peer *p)
+{
+    struct bytes r = peer_call(p, OP_ping, PEER_EMPTY);
+    cr_expect_not_null(r.p, "the server does not answer any more");
+    cr_expect_eq(peer_code(r), ERR_NONE);
+}

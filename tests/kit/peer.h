@@ -41,4 +41,17 @@ struct bytes peer_call(struct peer *p, enum op_number op, struct bytes body);
 struct err peer_refusal(struct bytes frame);
 const char *munge_socket(void);
 
+/* ---- for most tests ---- */
+
+/* The body of a request that has none. */
+extern const uint8_t peer_empty_map[1];
+#define PEER_EMPTY ((struct bytes){peer_empty_map, 1})
+
+/* Becomes the user, connects and logs in. */
+void peer_begin(struct peer *p, const char *user);
+/* The code in a reply's plaintext, which is freed; ERR_INTERNAL without one. */
+enum err_code peer_code(struct bytes plain);
+/* Fails the test when a ping is not answered. */
+void peer_expect_alive(struct peer *p);
+
 #endif

@@ -12,7 +12,7 @@ wanted=(
     munge libmunge-dev libnng-dev libsqlite3-dev 'libmsgpack-c-dev|libmsgpack-dev'
     libcriterion-dev libsodium-dev libsystemd-dev libinih-dev libjansson-dev
     slurmdbd mariadb-server-core mariadb-client-core slurmrestd
-    valgrind procps iproute2 util-linux hostname passwd
+    valgrind procps iproute2 util-linux hostname passwd mandoc bsdextrautils bash-completion
 )
 
 command -v dpkg-query >/dev/null || {

@@ -181,14 +181,11 @@ locked() {
 
 # Every TCP port of this host in use here, TIME_WAIT left out, into the array used[].
 read_used_ports() {
-    local file place state rest
+    local port
     used=()
-    for file in /proc/net/tcp /proc/net/tcp6; do
-        [ -r "$file" ] || continue
-        while read -r _ place _ state rest; do
-            case $place in *:????) [ "$state" = 06 ] || used[16#${place##*:}]=1 ;; esac
-        done <"$file"
-    done
+    while read -r port; do used[16#$port]=1; done < <(
+        cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+            awk '$2 ~ /:....$/ && $4 != "06" { port = substr($2, length($2) - 3); if (!seen[port]++) print port }')
 }
 block_is_free() {
     local port

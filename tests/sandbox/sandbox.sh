@@ -11,7 +11,7 @@ usage: sandbox.sh up DIR [key=value ...]     then:  . DIR/env
        sandbox.sh start|stop|kill|pause|resume|pid DIR PART
        sandbox.sh reconf DIR 'Key=value\nKey=value'    into slurm.conf; slurmctld starts anew, state kept
 
-PART: munged slurmctld slurmd (all of them; node1 ... for one) slurmdbd mariadb slurmrestd agentd
+PART: munged slurmctld backup slurmd (all of them; node1 ... for one) slurmdbd mariadb slurmrestd agentd
 
   bin=build         where the built programs are: bin/slurm-agentd, bin/slurm-agent, libexec/
   agentd=1          0: Slurm alone (start DIR agentd starts it later)
@@ -21,9 +21,11 @@ PART: munged slurmctld slurmd (all of them; node1 ... for one) slurmdbd mariadb 
   cluster=sandbox   ClusterName
   minjobage=300     seconds a finished job stays known to slurmctld
   msgtimeout=10     MessageTimeout
+  cred_ttl=         seconds a credential is good for; empty: as munge has it, 300
   private_data=     PrivateData, e.g. jobs
   extra_conf=       more lines for slurm.conf, \n between them; a key given here replaces the default line
   dbd=0             1: slurmdbd on a private MariaDB, account acc with the users in it
+  backup=0          1: a second slurmctld (part backup), which takes over from the first; as root
   hint=0            1: slurmctld tells slurm-agentd of jobs that begin and end (slurm-agent-hint)
   restd=0           1: slurmrestd on DIR/run/restd/rest.sock, as the first user
 
@@ -49,7 +51,7 @@ MARKER=.slurm-agent-sandbox
 ROOT=0
 [ "$(id -u)" != 0 ] || ROOT=1
 declare -A opt=([bin]=build [agentd]=1 [agentd_conf]='' [nodes]=4 [cpus]=4 [base]='' [cluster]=sandbox
-    [minjobage]=300 [msgtimeout]=10 [private_data]='' [extra_conf]='' [hint]=0 [dbd]=0 [restd]=0)
+    [minjobage]=300 [msgtimeout]=10 [cred_ttl]='' [private_data]='' [extra_conf]='' [backup]=0 [hint]=0 [dbd]=0 [restd]=0)
 if [ "$ROOT" = 1 ]; then
     SLURM_USER=slurm USERS='alice bob'
 else
@@ -62,6 +64,7 @@ all_parts() {
     echo munged
     [ "${opt[dbd]}" = 0 ] || printf '%s\n' mariadb slurmdbd
     echo slurmctld
+    [ "${opt[backup]}" = 0 ] || echo backup
     for ((i = 1; i <= last; i++)); do echo "slurmd-node$i"; done
     [ "${opt[restd]}" = 0 ] || echo slurmrestd
     echo agentd
@@ -94,14 +97,16 @@ read_options() {
         fi
         opt[$key]=${arg#*=}
     done
-    for key in agentd hint dbd restd; do
+    for key in agentd backup hint dbd restd; do
         [[ ${opt[$key]} == [01] ]] || die "$key=${opt[$key]}: give 0 or 1"
     done
     for key in nodes cpus minjobage msgtimeout; do
         [[ ${opt[$key]} == +([0-9]) ]] || die "$key=${opt[$key]}: give a number"
     done
     [[ ${opt[nodes]} == @([1-9]|[1-4][0-9]|50) ]] || die "nodes=${opt[nodes]}: give 1 to 50"
+    [[ ${opt[cred_ttl]} == ?(+([0-9])) ]] || die "cred_ttl=${opt[cred_ttl]}: give seconds"
     [[ ${opt[base]} == ?(+([0-9])) ]] || die "base=${opt[base]}: give a port"
+    [ "$ROOT" = 1 ] || [ "${opt[backup]}" = 0 ] || die "backup=1: a host of its own name needs root"
     opt[bin]=$(realpath -m "${opt[bin]}")
 }
 
@@ -239,6 +244,7 @@ up() {
         add_accounts || exit 1
     fi
     start_part slurmctld || exit 1
+    if [ "${opt[backup]}" = 1 ]; then start_part backup || exit 1; fi
     mapfile -t slurmds < <(all_parts | grep ^slurmd-)
     start_part "${slurmds[@]}" || exit 1
     if [ "${opt[restd]}" = 1 ]; then start_part slurmrestd || exit 1; fi
@@ -274,7 +280,7 @@ is_running() {
 
 take_down() {
     local part slurmds=() file
-    for part in agentd slurmrestd slurmctld; do
+    for part in agentd slurmrestd backup slurmctld; do
         end_parts 5 "$part"
     done
     for file in "$R"/run/slurmd-*.pid; do

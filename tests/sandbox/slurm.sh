@@ -31,7 +31,7 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$((base + 1))
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 AuthType=auth/munge
-AuthInfo=socket=$R/run/munge/munge.sock
+AuthInfo=socket=$R/run/munge/munge.sock${opt[cred_ttl]:+,ttl=${opt[cred_ttl]}}
 SlurmUser=$SLURM_USER
 SlurmdUser=$(id -un)
 StateSaveLocation=$R/state/slurmctld
@@ -70,6 +70,7 @@ C
     [ -z "${opt[private_data]}" ] || conf_put "$R/etc/slurm.conf" "PrivateData=${opt[private_data]}"
     [ "${opt[dbd]}" = 0 ] || write_dbd_conf
     [ "${opt[hint]}" = 0 ] || write_hint_conf
+    [ "${opt[backup]}" = 0 ] || sed -i 's/^SlurmctldHost=.*/&\nSlurmctldHost=backup(127.0.0.2)/' "$R/etc/slurm.conf"
     conf_put "$R/etc/slurm.conf" "${opt[extra_conf]}"
     # slurmd looks for a cgroup plugin even when nothing uses it.  22.05 has no "disabled"; its v1
     # plugin does without a mounted cgroup, which "autodetect" does not.
@@ -151,8 +152,10 @@ start_munged() {
 slurmctld_answers() { [[ $(slurm scontrol ping) == *' is UP'* ]]; }
 start_slurmctld() {
     local part pids=() nodes=()
-    daemon slurmctld /usr/sbin/slurmctld -D -f "$R/etc/slurm.conf"
-    wait_until "$DEADLINE" slurmctld slurmctld_answers || return 1
+    # -i: newer ones do not start without all of their state, which tests take away.
+    daemon slurmctld /usr/sbin/slurmctld -D -i -f "$R/etc/slurm.conf"
+    # One that finds its backup in control waits until that has let go.
+    wait_until $((opt[backup] ? 3 * DEADLINE : DEADLINE)) slurmctld slurmctld_answers || return 1
     # A controller that comes back asks its nodes after 4 s; a slurmd told to reread registers at once.
     while read -r part; do
         if [[ $part == slurmd-* ]] && alive "$part" && [[ $PROC_STATE != [Tt] ]]; then
@@ -163,6 +166,19 @@ start_slurmctld() {
         kill -HUP "${pids[@]}" 2>/dev/null || true
         wait_until 10 slurmctld nodes_answer "${nodes[@]}" || note 'not all nodes are back'
     fi
+}
+
+# A slurmctld knows by its host's name which of the controllers it is, and binds to what that name
+# resolves to; its files are its own but for StateSaveLocation.
+backup_answers() { [[ $(slurm scontrol ping) == *'(backup)'*' is UP'* ]]; }
+start_backup() {
+    cp "$R/etc/slurm.conf" "$R/etc/backup.conf"
+    conf_put "$R/etc/backup.conf" "SlurmctldPidFile=$R/run/slurm/backup.pid\nSlurmctldLogFile=$R/log/slurm/backup.log"
+    { cat /etc/hosts && echo '127.0.0.2 backup'; } >"$R/etc/backup.hosts"
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    daemon backup unshare --uts --mount sh -c 'hostname backup && mount --bind "$1" /etc/hosts &&
+        exec /usr/sbin/slurmctld -D -f "$2"' sh "$R/etc/backup.hosts" "$R/etc/backup.conf"
+    wait_until "$DEADLINE" backup backup_answers
 }
 
 # Registered and answering, whatever else their state is.
@@ -210,6 +226,11 @@ start_agentd() {
         mkdir -p "${opt[prog]}"
         cp -R --remove-destination "${opt[bin]}/bin" "${opt[bin]}/libexec" "${opt[prog]}/" || return 1
         chmod -R a+rX "${opt[prog]}"
+        # some are unreadable for a reason, see UNREADABLE in the Makefile
+        local program
+        for program in agent-broker agent-worker; do
+            chmod --reference="${opt[bin]}/libexec/$program" "${opt[prog]}/libexec/$program"
+        done
     fi
     [ -x "${opt[prog]}/bin/slurm-agentd" ] || die "${opt[bin]}/bin/slurm-agentd is not built"
     [ "$ROOT" = 1 ] || mode=(--single-user)

@@ -27,6 +27,23 @@ Test(addr, networks_and_addresses)
     cr_expect_not(addr_in_list(list, "gone"));
 }
 
+static const char *key(const char *address)
+{
+    static char out[64];
+    addr_key(address, out, sizeof out);
+    return out;
+}
+
+Test(addr, a_host_is_counted_once_whatever_addresses_it_has)
+{
+    cr_expect_str_eq(key("192.0.2.9"), "192.0.2.9");
+    cr_expect_str_eq(key("::ffff:192.0.2.9"), "192.0.2.9");
+    cr_expect_str_eq(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    cr_expect_str_eq(key("2001:db8:1:2::ffff"), "2001:db8:1:2::");
+    cr_expect_str_eq(key("2001:db8:1:3::ffff"), "2001:db8:1:3::");
+    cr_expect_str_eq(key("local:1002"), "local:1002");
+}
+
 Test(addr, a_bad_word_is_named)
 {
     static const char *const bad[] = {"192.0.2.0/33", "example", "192.0.2",

@@ -193,6 +193,19 @@ Test(client_decode, a_job_with_every_field)
     sagent_jobs_free(j);
 }
 
+/* It goes to fwrite() and its like, which take no NULL. */
+Test(client_decode, a_log_without_news_has_data_all_the_same)
+{
+    AUTO(arena_done) struct arena arena = {0};
+    struct log_reply r = {.note = "the job waits"};
+    struct sagent_log_chunk *chunk = result_new(sizeof *chunk);
+    struct err err = {0};
+    cr_assert_eq(decode_log(pack(&log_reply_type, &r, &arena), chunk, &err), 0, "%s", err.text);
+    cr_expect_not_null(chunk->data);
+    cr_expect_eq(chunk->size, 0u);
+    result_free(chunk);
+}
+
 Test(client_decode, pages_add_up)
 {
     AUTO(arena_done) struct arena arena = {0};

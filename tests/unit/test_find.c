@@ -13,6 +13,7 @@
 #include "agentd/watch.h"
 #include "common/clock.h"
 #include "common/str.h"
+#include "tests/kit/record.h"
 #include "tests/kit/scratch.h"
 
 enum { PATIENCE_MS = 10000 };
@@ -27,7 +28,7 @@ static void set_up(void)
     scratch_make(dir);
     cr_assert_geq(sd_event_new(&a.loop), 0);
     a.conf = (struct agentd_conf){.state_dir = dir, .history_days = 30, .history_rows = 1000};
-    a.table = table_new(1000);
+    a.table = table_new(20000);
     a.journal = journal_new(a.loop, &a.conf, &err);
     a.watch = watch_new(&a, &err);
     cr_assert_eq(err.code, ERR_NONE, "%s", err.text);
@@ -46,13 +47,8 @@ TestSuite(find, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static struct jobrec *record(struct job j)
 {
-    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
-    struct err err = {0};
     j.uid = j.uid ? j.uid : 1001;
-    msg_pack(&job_type, &j, out);
-    struct jobrec *r = jobrec_new(wire_out_bytes(out), &err);
-    cr_assert_not_null(r, "%s", err.text);
-    return r;
+    return record_of(&j);
 }
 
 static void in_table(struct job j)
@@ -95,6 +91,7 @@ struct answer {
     bool done;
     struct err err;
     bool stale;
+    size_t n;
     char text[500];
 };
 
@@ -105,6 +102,7 @@ static void on_found(struct call *c, const struct found *f, const struct err *er
     x->done = true;
     x->err = *err;
     x->stale = f->stale;
+    x->n = f->n;
     for (size_t i = 0; i < f->n; i++) {
         size_t at = strlen(x->text);
         snprintf(x->text + at, sizeof x->text - at, "%s=%s ", f->recs[i]->id,
@@ -232,4 +230,51 @@ Test(find, a_journal_that_cannot_be_read_hides_no_job_of_the_table)
     a.journal = journal_new(a.loop, &a.conf, &err);
     in_table(task(23, "20_3", "3", "RUNNING"));
     cr_expect_str_eq(FIND("20").text, "20_3=RUNNING ");
+}
+
+Test(find, each_id_of_a_large_array_in_one_request)
+{
+    /* as fast as one by one: every id compared with every task would take minutes */
+    enum { TASKS = 10000 };
+    static char text[2 * TASKS][16];
+    static const char *ids[2 * TASKS + 1];
+    for (int i = 0; i < TASKS; i++) {
+        char number[16];
+        snprintf(text[i], sizeof text[i], "20_%d", i);
+        snprintf(number, sizeof number, "%d", i);
+        in_table(task(30000 + (uint32_t)(i * 7) % TASKS, text[i], number, "RUNNING"));
+        snprintf(text[TASKS + i], sizeof text[i], "20_%d", 1000000 + i);
+    }
+    for (int i = 0; i < TASKS; i++)
+        ids[i] = text[i];
+    int64_t begin = clock_mono_ms();
+    struct answer x = find_ids(ids);
+    cr_expect_eq(x.err.code, ERR_NONE, "%s", x.err.text);
+    cr_expect_eq(x.n, TASKS);
+    for (int i = 0; i < TASKS; i++)
+        ids[i] = text[TASKS + i];
+    x = find_ids(ids);
+    cr_expect_eq(x.err.code, ERR_SLURM_DOWN, "nobody knows any");
+    cr_expect_lt(clock_mono_ms() - begin, 5000);
+}
+
+Test(find, the_same_id_many_times_is_one_record)
+{
+    static const char *ids[5001];
+    in_table(task(31, "20_1", "1", "RUNNING"));
+    in_table(task(32, "20_2", "2", "RUNNING"));
+    for (int i = 0; i < 5000; i++)
+        ids[i] = i % 2 ? "20" : "20_2";
+    struct answer x = find_ids(ids);
+    cr_expect_str_eq(x.text, "20_1=RUNNING 20_2=RUNNING ");
+    for (int i = 0; i < 5000; i++)
+        ids[i] = i % 2 ? "20_[1-2]" : "20_2";
+    x = find_ids(ids);
+    cr_expect_eq(x.err.code, ERR_LIMIT, "each list is compared with all tasks");
+    ids[0] = "20_[2-9]"; /* of the two */
+    ids[1] = "20_2";
+    ids[2] = "20_2";
+    ids[3] = NULL;
+    x = find_ids(ids);
+    cr_expect_str_eq(x.text, "20_2=RUNNING ");
 }

@@ -3,9 +3,9 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
-#include <string.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 
 Test(jobid, reads_every_form)
 {
@@ -101,4 +101,49 @@ Test(jobid, lists_of_tasks_meet_where_they_have_a_task_in_common)
         }
     cr_expect(jobid_tasks_meet("0-4294967280:4294967279", "4294967279"));
     cr_expect_not(jobid_tasks_meet("0-4294967280:2", "1-4294967279:2"));
+}
+
+/* As slurmctld writes the waiting tasks of 0-29999:3,0-29999:7 */
+static char *long_list(bool *has)
+{
+    enum { TASKS = 30000, ROOM = 16 };
+    char *text = calloc(TASKS, ROOM), *end = text;
+    cr_assert_not_null(text);
+    for (uint32_t n = 0; n < TASKS; n++) {
+        has[n] = n % 3 == 0 || n % 7 == 0;
+        if (!has[n] || (n && has[n - 1]))
+            continue;
+        bool two = (n + 1) % 3 == 0 || (n + 1) % 7 == 0;
+        end += snprintf(end, ROOM, two ? "%s%u-%u" : "%s%u", n ? "," : "", n, n + 1);
+    }
+    return text;
+}
+
+Test(jobid, long_lists_are_read_like_short_ones)
+{
+    static bool has[30001];
+    AUTO(free) char *list = long_list(has);
+    for (uint32_t n = 0; n <= 30000; n++) {
+        char one[16], two[32], spread[40];
+        snprintf(one, sizeof one, "%u", n);
+        snprintf(two, sizeof two, "50000,%u-%u", n, n + 2);
+        snprintf(spread, sizeof spread, "%u-30000:21", n);
+        cr_assert_eq(jobid_tasks_contain(list, n), has[n], "%u", n);
+        cr_assert_eq(jobid_tasks_meet(one, list), has[n], "%u", n);
+        cr_assert(jobid_tasks_meet(two, list) || n > 29997, "%u", n); /* one of three has 3 */
+        cr_assert_eq(jobid_tasks_meet(spread, list), has[n], "%u", n);
+    }
+}
+
+/* Ten thousand tasks of an array are looked up in its list one by one, some times over, while the
+ * broker does nothing else. */
+Test(jobid, a_long_list_is_not_read_for_each_task, .timeout = 60)
+{
+    enum { LOOKS = 300000, MOST_MS = 10000 }; /* when each look reads all of it: minutes */
+    static bool has[30001];
+    AUTO(free) char *list = long_list(has);
+    int64_t begun = clock_mono_ms();
+    for (uint32_t i = 0; i < LOOKS && clock_mono_ms() - begun < MOST_MS; i++)
+        cr_assert_eq(jobid_tasks_contain(list, i % 30000), has[i % 30000]);
+    cr_expect_lt(clock_mono_ms() - begun, MOST_MS);
 }

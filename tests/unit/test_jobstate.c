@@ -73,7 +73,7 @@ static struct arena arena;
 
 static const char *outcome(struct job j)
 {
-    outcome_fill(&j, &arena);
+    outcome_fill(&j, 0, &arena);
     return j.outcome ? j.outcome : "(none)";
 }
 
@@ -98,4 +98,29 @@ Test(jobstate, how_a_job_ended_in_words)
     cr_expect_str_eq(outcome((struct job){.state = "OUT_OF_MEMORY", .exit_code = 125}),
                      "it ran out of memory");
     arena_done(&arena);
+}
+
+static const char *phase_at(int64_t now, struct job j)
+{
+    static const char *const completing[] = {"COMPLETING"};
+    j.flags = (struct strs){completing, 1};
+    j.end_time = 1000;
+    outcome_fill(&j, now, &arena);
+    cr_expect_eq(outcome_awaited(&j), strcmp(j.phase, "RUNNING") == 0 && j.state[0] != 'R');
+    cr_expect_eq(j.outcome == NULL, j.phase[0] == 'R' || j.phase[0] == 'S', "%s", j.phase);
+    arena_done(&arena);
+    return j.phase;
+}
+
+Test(jobstate, a_killed_job_ends_with_its_exit_status)
+{
+    cr_expect_str_eq(phase_at(1001, (struct job){.state = "CANCELLED"}), "RUNNING");
+    cr_expect_str_eq(phase_at(1001, (struct job){.state = "TIMEOUT"}), "RUNNING");
+    cr_expect_str_eq(phase_at(1001, (struct job){.state = "CANCELLED", .exit_code = 3}),
+                     "CANCELLED");
+    cr_expect_str_eq(phase_at(1001, (struct job){.state = "TIMEOUT", .exit_signal = 15}), "FAILED");
+    cr_expect_str_eq(phase_at(1001, (struct job){.state = "COMPLETED"}), "SUCCEEDED");
+    cr_expect_str_eq(phase_at(1001, (struct job){.state = "RUNNING"}), "RUNNING");
+    cr_expect_str_eq(phase_at(1300, (struct job){.state = "CANCELLED"}), "CANCELLED",
+                     "its node may never say");
 }

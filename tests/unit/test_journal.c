@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <sched.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <systemd/sd-event.h>
 
@@ -13,6 +17,7 @@
 #include "common/clock.h"
 #include "common/str.h"
 #include "tests/kit/run.h"
+#include "tests/kit/record.h"
 #include "tests/kit/scratch.h"
 
 TestSuite(journal, .timeout = 60);
@@ -115,16 +120,11 @@ static void await(struct desk *d, const struct answer *a)
 
 static struct jobrec *record(const struct job *j)
 {
-    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
-    struct err err = {0};
     char id[32];
     struct job job = *j;
     snprintf(id, sizeof id, "%lld", (long long)job.job_id);
     job.id = job.id ? job.id : id;
-    msg_pack(&job_type, &job, out);
-    struct jobrec *rec = jobrec_new(wire_out_bytes(out), &err);
-    cr_assert_not_null(rec, "%s", err.text);
-    return rec;
+    return record_of(&job);
 }
 
 static void post(struct desk *d, const struct job *j, struct answer *ret)
@@ -415,7 +415,7 @@ Test(journal, questions_see_what_was_put_before_them)
     post(&d, &other, &a[2]);
     for (size_t i = 0; i < ARRAY_LEN(a); i++)
         await(&d, &a[i]);
-    cr_expect_str_eq(a[1].text, "7=COMPLETED ");
+    cr_expect_eq(strncmp(a[1].text, "7=COMPLETED ", 12), 0, "%s", a[1].text);
     cr_expect_gt(a[2].first, a[0].first);
     desk_end(&d);
 }
@@ -509,6 +509,45 @@ Test(journal, a_bad_row_is_passed_over)
     desk_end(&d);
 }
 
+static atomic_bool disk_hangs;
+
+/* What sqlite calls, in place of libc's. */
+int fdatasync(int fd)
+{
+    while (atomic_load(&disk_hangs))
+        poll(NULL, 0, 10);
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+Test(journal, a_disk_that_hangs_keeps_nobody_waiting)
+{
+    struct desk d;
+    struct answer kept, early, late;
+    desk_start(&d);
+    must_put(&d, &done);
+    struct job other = done;
+    other.job_id = 8;
+    atomic_store(&disk_hangs, true);
+    post(&d, &other, &kept);
+    poll(NULL, 0, 100); /* the thread has taken it */
+    early = (struct answer){0};
+    const struct journal_query q = {.asker = 1001, .filter = {.uid = -1}};
+    journal_find(d.j, &q, on_answer, &early);
+    await(&d, &early);
+    cr_expect_eq(early.err.code, ERR_BUSY, "%s", early.err.text);
+    cr_expect_not(kept.done);
+    late = (struct answer){0};
+    journal_find(d.j, &q, on_answer, &late);
+    await(&d, &late);
+    cr_expect_eq(late.err.code, ERR_BUSY);
+    cr_expect_not(kept.done);
+    atomic_store(&disk_hangs, false);
+    await(&d, &kept);
+    cr_expect_eq(kept.err.code, ERR_NONE);
+    cr_expect_str_eq(find(&d, q).text, "7=COMPLETED 8=COMPLETED ");
+    desk_end(&d);
+}
+
 static void expect_refused(struct desk *d, const char *part)
 {
     desk_open(d);
@@ -529,10 +568,10 @@ Test(journal, a_newer_one_is_left_alone)
     desk_start(&d);
     must_put(&d, &done);
     desk_close(&d);
-    sql(&d, "PRAGMA user_version = 2");
+    sql(&d, "PRAGMA user_version = 99");
     expect_refused(&d, "a newer slurm-agentd");
     desk_close(&d);
-    sql(&d, "PRAGMA user_version = 1");
+    sql(&d, "PRAGMA user_version = 3");
     desk_open(&d);
     cr_expect_str_eq(find_named(&d, 0, "7").text, "7=COMPLETED ");
     desk_end(&d);
@@ -653,7 +692,146 @@ Test(journal, a_full_disk_is_told_and_read_and_used_again)
     desk_end(&d);
 }
 
+/* ---- what has not ended ---- */
+
+static struct answer seen(struct desk *d)
+{
+    struct answer a = {0};
+    journal_seen(d->j, on_answer, &a);
+    await(d, &a);
+    return a;
+}
+
+static void saw(struct desk *d, struct job j, const char *state)
+{
+    struct answer a = {0};
+    j.state = state;
+    j.phase = NULL;
+    struct jobrec *rec = record(&j);
+    journal_saw(d->j, &rec, 1, on_answer, &a);
+    await(d, &a);
+    cr_expect_eq(a.err.code, ERR_NONE, "%s", a.err.text);
+    jobrec_unref(rec);
+}
+
+Test(journal, keeps_what_has_not_ended_until_it_has)
+{
+    struct desk d;
+    struct job other = done;
+    desk_start(&d);
+    other.job_id = 8;
+    saw(&d, done, "PENDING");
+    saw(&d, other, "PENDING");
+    saw(&d, done, "RUNNING");
+    cr_expect_str_eq(seen(&d).text, "7=RUNNING 8=PENDING ");
+    desk_reopen(&d);
+    cr_expect_str_eq(seen(&d).text, "7=RUNNING 8=PENDING ");
+    must_put(&d, &done);
+    cr_expect_str_eq(seen(&d).text, "8=PENDING ");
+    saw(&d, other, "CANCELLED");
+    cr_expect_str_eq(seen(&d).text, "");
+    cr_expect_str_eq(find(&d, (struct journal_query){.after = 0}).text, "7=COMPLETED ",
+                     "none of it is history");
+    struct job later = done;
+    later.submit_time += 100;
+    saw(&d, later, "PENDING");
+    must_put(&d, &done);
+    cr_expect_str_eq(seen(&d).text, "7=PENDING ", "another job with that id is none of it");
+    desk_end(&d);
+}
+
+Test(journal, one_of_the_first_version_is_brought_up_to_date)
+{
+    struct desk d;
+    desk_start(&d);
+    must_put(&d, &done);
+    desk_close(&d);
+    sql(&d, "DROP TABLE seen; DROP TABLE request;"
+            "DELETE FROM meta WHERE name NOT IN ('begins', 'opened');"
+            "PRAGMA user_version = 1");
+    desk_open(&d);
+    cr_expect_null(journal_trouble(d.j));
+    cr_expect_str_eq(find_named(&d, 0, "7").text, "7=COMPLETED ");
+    saw(&d, done, "RUNNING");
+    cr_expect_str_eq(seen(&d).text, "7=RUNNING ");
+    cr_expect_geq(journal_whole(d.j), clock_now() - 60, "nobody knows what ended unseen");
+    desk_end(&d);
+}
+
+Test(journal, knows_when_jobs_may_have_ended_unseen)
+{
+    struct desk d;
+    int64_t now = clock_now();
+    desk_start(&d);
+    int64_t begins = journal_begins(d.j);
+    cr_expect_not(journal_loaded(d.j, now, 300), "the first of all: it begins here");
+    cr_expect_not(journal_loaded(d.j, now + 1, 300));
+    desk_reopen(&d);
+    cr_expect_not(journal_loaded(d.j, now + 299, 300), "slurmctld remembers all that ended");
+    cr_expect_eq(journal_whole(d.j), begins);
+    desk_reopen(&d);
+    cr_expect(journal_loaded(d.j, now + 700, 300));
+    cr_expect_not(journal_loaded(d.j, now + 701, 300));
+    cr_expect(journal_loaded(d.j, now + 1100, 300), "slurmctld was out of reach");
+    desk_reopen(&d);
+    cr_expect_eq(journal_whole(d.j), now + 1100);
+    cr_expect_not(journal_loaded(d.j, now + 99999, 0), "it remembers them for ever");
+    desk_end(&d);
+}
+
 /* ---- the queue ---- */
+
+/* 40 questions of one user that each look through all of many rows. */
+enum { SLOW = 40, SLOW_ROWS = 60000 };
+
+static void ask_slowly(struct desk *d, struct answer *a)
+{
+    const struct journal_query q = {.asker = 1, .filter = {.uid = -1, .name = "of nobody"}};
+    struct jobrec **v = calloc(SLOW_ROWS, sizeof(struct jobrec *));
+    struct answer kept = {0};
+    for (size_t i = 0; i < SLOW_ROWS; i++) {
+        struct job j = done;
+        j.job_id = 1000 + (int64_t)i;
+        v[i] = record(&j);
+    }
+    journal_put(d->j, v, SLOW_ROWS, on_answer, &kept);
+    await(d, &kept);
+    cr_assert_eq(kept.err.code, ERR_NONE);
+    for (size_t i = 0; i < SLOW_ROWS; i++)
+        jobrec_unref(v[i]);
+    free(v);
+    for (int i = 0; i < SLOW; i++)
+        journal_find(d->j, &q, on_answer, &a[i]);
+}
+
+static int answered(const struct answer *a)
+{
+    int n = 0;
+    for (int i = 0; i < SLOW; i++)
+        n += a[i].done;
+    return n;
+}
+
+Test(journal, one_users_questions_keep_nobody_else_waiting)
+{
+    struct desk d;
+    struct answer slow[SLOW] = {0}, quick = {0}, written = {0};
+    desk_start(&d);
+    ask_slowly(&d, slow);
+    const struct journal_query q = {.asker = 2, .filter = {.uid = -1}, .limit = 1};
+    journal_find(d.j, &q, on_answer, &quick);
+    await(&d, &quick);
+    cr_expect_lt(answered(slow), SLOW / 2, "users take turns");
+    post(&d, &done, &written);
+    await(&d, &written);
+    cr_expect_eq(written.err.code, ERR_NONE);
+    cr_expect_lt(answered(slow), SLOW, "what is written goes first");
+    for (int i = 0; i < SLOW; i++) {
+        await(&d, &slow[i]);
+        cr_expect_eq(slow[i].err.code, ERR_NONE, "%s", slow[i].err.text);
+    }
+    desk_end(&d);
+}
 
 Test(journal, has_a_cap_on_what_waits)
 {

@@ -88,6 +88,17 @@ Test(lease, what_is_too_much_is_refused)
     leases_free(t);
 }
 
+Test(lease, a_renewal_does_not_fill_the_bucket)
+{
+    struct leases *t = make(-1);
+    grant(t, request(1001, 1), 100);
+    cr_expect(bucket_take(&leases_find(t, 1001, 100)->spawns, 1, 5000));
+    grant(t, request(1001, 2), 100);
+    cr_expect(!bucket_take(&leases_find(t, 1001, 100)->spawns, 1, 5000));
+    cr_expect(bucket_take(&leases_find(t, 1001, 100)->spawns, 1, 6000));
+    leases_free(t);
+}
+
 Test(lease, hellos_are_forgotten_in_the_order_they_came)
 {
     struct leases *t = make(-1);

@@ -72,6 +72,19 @@ Test(logname, a_width_in_vain_leaves_its_last_digit)
     expands(&plain, "3%-%3%", "/w/3%-3%", true);
 }
 
+Test(logname, later_slurms_leave_what_is_no_pattern_whole)
+{
+    struct logname_job j = plain;
+    j.rules = LOGNAME_LITERAL;
+    expands(&j, "w-%5", "/w/w-%5", true);
+    expands(&j, "w-%5%", "/w/w-%5%", true);
+    expands(&j, "%2%%j-%j", "/w/%2%13-13", true);
+    expands(&j, "5-%5%x", "/w/5-%5%x", true);
+    expands(&j, "%q-%12q-%%-%%j", "/w/%q-%12q-%-%j", true);
+    expands(&j, "%j.%", "/w/13.", true);
+    expands(&j, "%", "/w/", true);
+}
+
 Test(logname, a_backslash_ends_all_expansion)
 {
     struct logname_job j = plain;

@@ -96,6 +96,13 @@ static void print_tables(FILE *f)
 #include "common/errors.def"
 #undef ERR
     print_states(f);
+    fprintf(f, "\n### Request states\n\n`again`: a submit with its request id and content is a new "
+               "attempt. A state that you do not know is as IN_DOUBT.\n\n"
+               "| state | again | |\n| --- | --- | --- |\n");
+#define REQUEST(name, number, may_submit, help)                                                    \
+    fprintf(f, "| %s | %s | %s |\n", #name, may_submit ? "yes" : "no", help);
+#include "agentd/requests.def"
+#undef REQUEST
     fprintf(f, "\nThe figures below are the most there may be.\n");
     for (size_t i = 0; msg_types[i]; i++) {
         size_t n;

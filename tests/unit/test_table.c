@@ -196,3 +196,23 @@ Test(table, lists_from_where_a_page_ended)
     table_each(t, UINT32_MAX, note, &f);
     cr_expect_str_eq(f.text, "");
 }
+
+Test(table, knows_which_ends_the_journal_had_not_got)
+{
+    AUTO(table_free) struct table *t = table_new(10);
+    must_put(t, &(struct job){.job_id = 7, .state = "RUNNING"});
+    table_kept(t, table_get(t, 7), 0);
+    cr_expect_not(table_owed(t, table_get(t, 7), 0), "it has not ended");
+    must_put(t, &(struct job){.job_id = 7, .state = "FAILED"});
+    cr_expect_not(table_owed(t, table_get(t, 7), 0), "it is not told yet");
+    table_kept(t, table_get(t, 7), 0);
+    cr_expect(table_owed(t, table_get(t, 7), 50));
+    table_kept(t, table_get(t, 7), 40);
+    cr_expect(table_owed(t, table_get(t, 7), 39));
+    cr_expect_not(table_owed(t, table_get(t, 7), 40), "who has heard the journal's knows of it");
+    must_put(t, &(struct job){.job_id = 7, .state = "FAILED", .restarts = 1});
+    cr_expect_not(table_owed(t, table_get(t, 7), 0), "of another run");
+    must_put(t, &(struct job){.job_id = 8, .state = "FAILED"});
+    table_kept(t, table_get(t, 8), 41);
+    cr_expect_not(table_owed(t, table_get(t, 8), 0));
+}

@@ -127,9 +127,12 @@ enum { FAKE_MAX = 3000 };
 static struct {
     pthread_mutex_t lock;
     const char *states[FAKE_MAX]; /* by job_id; NULL: no such job */
+    const char *phase;            /* of all */
     int64_t version;              /* what load_jobs() gives as update_time */
     enum err_code failure;
     int loads, ones, abouts;
+    bool hides; /* PrivateData=jobs, from a watcher that is nobody special */
+    bool about_fails;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .version = 1};
 
 static int fake_open(const char *slurm_conf, struct err *err)
@@ -150,17 +153,18 @@ static int fake_about(struct cluster_about *out, struct err *err)
     fake.abouts++;
     *out = (struct cluster_about){.name = "fake",
                                   .private_jobs = true,
+                                  .sees_all = !fake.hides,
                                   .accounting = true,
                                   .slurm_uid = 64030,
                                   .min_job_age_s = 300};
-    int rc = fake_fails(err);
+    int rc = fake.about_fails ? err_set(err, ERR_SLURM_DOWN, "gone again") : fake_fails(err);
     pthread_mutex_unlock(&fake.lock);
     return rc;
 }
 
 static int show(uint32_t id, cluster_job_fn fn, void *arg)
 {
-    struct job j = {.id = "x", .job_id = id, .state = fake.states[id]};
+    struct job j = {.id = "x", .job_id = id, .state = fake.states[id], .phase = fake.phase};
     return fn(arg, &j);
 }
 
@@ -227,7 +231,7 @@ static struct {
     int64_t seq, one_seq, code, first_id;
     size_t frames, jobs, gone;
     bool full;
-    bool accounting;
+    bool accounting, sees_all;
     int64_t slurm_uid;
     char state[32], cluster[64];
 } t;
@@ -293,6 +297,7 @@ static void next_load(void)
         t.one_seq = r.one_seq;
         t.code = r.code;
         t.accounting = r.accounting;
+        t.sees_all = r.sees_all;
         t.slurm_uid = r.slurm_uid;
         str_copy(t.cluster, sizeof t.cluster, str_or(r.cluster, ""));
         for (size_t i = 0; i < r.jobs.n; i++) {
@@ -363,6 +368,27 @@ Test(watcher, says_so_when_nothing_has_changed, .timeout = 30)
         cr_expect_eq(t.jobs, 0u);
         cr_expect_eq(t.gone, 0u);
         cr_expect_eq(t.code, 0);
+    }
+    stop();
+}
+
+/* slurmctld shows nothing new when time has passed, and that may be what matters. */
+Test(watcher, looks_again_at_jobs_whose_exit_status_is_awaited, .timeout = 30)
+{
+    fake.phase = "RUNNING";
+    set_job(5, "CANCELLED");
+    start(100);
+    next_load();
+    fake.phase = "CANCELLED";
+    int n = 0;
+    do
+        next_load();
+    while (++n < 30 && !t.jobs);
+    cr_expect_eq(t.first_id, 5, "after %d loads", n);
+    cr_expect_gt(n, 5, "not each time");
+    for (n = 0; n < 15; n++) {
+        next_load();
+        cr_expect_eq(t.jobs, 0u);
     }
     stop();
 }
@@ -509,6 +535,55 @@ Test(watcher, reports_a_failure_and_asks_anew_afterwards, .timeout = 30)
     cr_expect_gt(fake.abouts, abouts);
     cr_expect_eq(t.jobs, 0u, "it is as it was");
     cr_expect_not(t.full);
+    stop();
+}
+
+static void hide(bool hides, bool about_fails)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.hides = hides;
+    fake.about_fails = about_fails;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+Test(watcher, a_job_is_not_gone_before_it_is_known_whether_it_is_hidden, .timeout = 30)
+{
+    set_job(1, "RUNNING");
+    set_job(2, "RUNNING");
+    start(100);
+    next_load();
+    cr_expect(t.sees_all);
+    hide(true, true);
+    set_job(1, NULL);
+    set_job(2, "COMPLETED");
+    size_t changed = 0;
+    do {
+        next_load();
+        changed += t.jobs;
+        cr_expect_eq(t.gone, 0u);
+    } while (!t.code);
+    hide(true, false);
+    while (t.gone == 0) {
+        next_load();
+        changed += t.jobs;
+    }
+    cr_expect_not(t.sees_all, "said with it, at the latest");
+    cr_expect_eq(changed, 1u, "what had changed has not got lost, nor come twice");
+    stop();
+}
+
+Test(watcher, nor_is_one_that_was_loaded_alone, .timeout = 30)
+{
+    set_job(1, "RUNNING");
+    start(NEVER_MS);
+    next_load();
+    cr_expect(t.sees_all);
+    hide(true, false);
+    set_job(1, NULL);
+    command(1, 1);
+    next_load();
+    cr_expect_eq(t.gone, 1u);
+    cr_expect_not(t.sees_all);
     stop();
 }
 

@@ -2,7 +2,6 @@
 /* The worker's log: pieces of a file, its last lines, and what happens to it meanwhile */
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -12,9 +11,10 @@
 #include "agentd/worker_ops.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "tests/kit/scratch.h"
 
 static struct {
-    char dir[64], path[128];
+    char dir[SCRATCH_PATH], path[128];
     struct arena arena;
     struct log_request in;
     struct log_reply out;
@@ -23,23 +23,14 @@ static struct {
 
 static void set_up(void)
 {
-    strcpy(t.dir, "/tmp/test_worker_log.XXXXXX");
-    cr_assert_not_null(mkdtemp(t.dir));
+    scratch_make(t.dir);
     snprintf(t.path, sizeof t.path, "%s/log", t.dir);
     t.in.path = t.path;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static void tear_down(void)
 {
-    nftw(t.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(t.dir);
     arena_done(&t.arena);
 }
 
