@@ -231,33 +231,49 @@ Test(load, nor_do_both_together)
 
 enum { WAITS = 500 };
 
-/* The aio is the caller's, to be stopped when the socket is closed. */
-static nng_aio *send_wait(struct peer *p, const struct wait_request *req)
-{
-    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
-    uint64_t counter;
+struct waiting {
     nng_ctx ctx;
     nng_aio *aio;
+};
+
+static struct waiting send_wait(struct peer *p, const struct wait_request *req)
+{
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    struct waiting w;
+    uint64_t counter;
     nng_msg *msg;
     msg_pack(&wait_request_type, req, out);
     struct bytes frame = peer_seal(p, OP_job_wait, wire_out_bytes(out), &counter);
-    cr_assert(nng_ctx_open(&ctx, p->sock) == 0 && nng_aio_alloc(&aio, NULL, NULL) == 0 &&
+    cr_assert(nng_ctx_open(&w.ctx, p->sock) == 0 && nng_aio_alloc(&w.aio, NULL, NULL) == 0 &&
               nng_msg_alloc(&msg, 0) == 0 && nng_msg_append(msg, frame.p, frame.n) == 0);
     free((void *)frame.p);
-    nng_aio_set_msg(aio, msg);
-    nng_ctx_send(ctx, aio); /* nobody waits for it: it lasts as long as the test */
-    return aio;
+    nng_aio_set_timeout(w.aio, 60000);
+    nng_aio_set_msg(w.aio, msg);
+    nng_ctx_send(w.ctx, w.aio);
+    return w;
 }
 
-static void end_wait(nng_aio *aio)
+static int await_answer(struct waiting *w)
 {
-    nng_aio_stop(aio);
-    if (nng_aio_result(aio) != 0 && nng_aio_get_msg(aio)) /* not sent: ours */
-        nng_msg_free(nng_aio_get_msg(aio));
-    nng_aio_free(aio);
+    nng_aio_wait(w->aio);
+    int rc = nng_aio_result(w->aio);
+    if (rc) {
+        nng_msg_free(nng_aio_get_msg(w->aio)); /* not sent: ours */
+    } else {
+        nng_ctx_recv(w->ctx, w->aio);
+        nng_aio_wait(w->aio);
+        rc = nng_aio_result(w->aio);
+        if (rc == 0)
+            nng_msg_free(nng_aio_get_msg(w->aio));
+    }
+    nng_aio_free(w->aio);
+    nng_ctx_close(w->ctx);
+    return rc;
 }
 
-/* More at once than the server is ready to take, all of them held. */
+/* More at once than the server is ready to take, all of them held.  Their answers are read before
+ * the connection is closed: nng 1.5.2 may wait for itself for ever when something is on its way
+ * then. */
 Test(load, a_burst_of_waits_leaves_room_for_others)
 {
     struct peer waiting, other;
@@ -267,7 +283,7 @@ Test(load, a_burst_of_waits_leaves_room_for_others)
     peer_login(&waiting);
     peer_connect(&other);
     peer_login(&other);
-    nng_aio *waits[WAITS];
+    struct waiting waits[WAITS];
     const char *ids = id;
     const struct wait_request req = {.ids = {&ids, 1}};
     for (int i = 0; i < WAITS; i++)
@@ -278,10 +294,12 @@ Test(load, a_burst_of_waits_leaves_room_for_others)
         free((void *)r.p);
     }
     cancel_quietly(user_a(), id);
+    for (int i = 0; i < WAITS; i++) {
+        int rc = await_answer(&waits[i]);
+        cr_expect_eq(rc, 0, "wait %d: %s", i, nng_strerror(rc));
+    }
     peer_close(&waiting);
     peer_close(&other);
-    for (int i = 0; i < WAITS; i++)
-        end_wait(waits[i]);
 }
 
 /* ---- without polling ---- */
