@@ -293,9 +293,13 @@ static void is_in_doubt(struct requests *r, struct request *q, const char *why)
 
 void request_is_stuck(struct requests *r, struct request *q)
 {
-    static const char text[] =
+    static const char unwatched[] =
         "nobody looked at Slurm's jobs for longer than it shows ended ones (MinJobAge): look whether "
         "there is one (sacct), and submit with another request id if not";
+    static const char disputed[] =
+        "a job that carries its tag seems to be older than it, as when a clock was set back: look "
+        "whether it is its own (sacct), and submit with another request id if not";
+    const char *text = q->disputed ? disputed : unwatched;
     request_say(q, LOG_LEVEL_WARNING, text);
     set_text(q, text);
     request_set_note(&r->set, q);
@@ -405,7 +409,7 @@ static void go(struct requests *r, struct request *q, const struct request_row *
     q->watched = row->begun;
     q->watched_ms = requests_now_ms(r);
     q->job_id = q->submit_time = q->found_job = q->found_time = 0;
-    q->seen = q->stuck = false;
+    q->seen = q->stuck = q->disputed = false;
     if (!tag_attempts(r, q, row->attempt))
         log_err("no memory to look for the job of a request in doubt");
     q->state = REQUEST_SUBMITTING;
@@ -460,10 +464,10 @@ static void begin(struct requests *r, struct request *q)
     struct request_row want;
     flush(r); /* is written with it; q, too, as it is until now */
     q->before = q->state;
-    memcpy(q->hash, q->waiters->hash, REQUEST_HASH);
     q->state = REQUEST_BEGINNING;
     request_set_list(&r->set, q, LIST_BUSY, requests_now_ms(r));
     request_row(q, &want);
+    memcpy(want.hash, q->waiters->hash, REQUEST_HASH); /* q's when it is noted */
     want.state = REQUEST_SUBMITTING;
     want.attempt = free_attempt(r, q);
     want.tag = request_tag(q->uid, q->id, want.attempt);

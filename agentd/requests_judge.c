@@ -10,8 +10,8 @@ enum {
     UNSEEN_MS = 600000,  /* a job that no load ever shows is followed so long */
     AGE_SLACK_MS = 1000, /* slurmctld counts whole seconds */
     NOTE_WATCHED_S = 20,
-    OLDEST_S = 3600, /* a job that came so much before its request is another's; less may be a
-                        clock that was set back */
+    OLDEST_S = 3600, /* a job that came so much before its request seems to be another's; less may
+                        be a clock that was set back */
 };
 
 /* ---- what slurmctld shows ---- */
@@ -125,9 +125,12 @@ void requests_saw(struct requests *r, const struct jobrec *rec)
         return;
     for (struct tag_node *n = request_set_tagged(&r->set, tag); n; n = n->next) {
         struct request *q = n->q;
-        if (n->tag != tag || q->uid != rec->keys.uid || rec->submit_time < q->begun - OLDEST_S ||
-            is_anothers(r, q, tag, rec->group))
+        if (n->tag != tag || q->uid != rec->keys.uid || is_anothers(r, q, tag, rec->group))
             continue;
+        if (rec->submit_time < q->begun - OLDEST_S) {
+            q->disputed = true;
+            continue;
+        }
         if (n->attempt == q->attempt)
             saw_current(r, q, rec);
         else
@@ -172,9 +175,9 @@ static int64_t shown_ms(const struct requests_load *l)
 }
 
 /* Would a job have been seen that was there at that time, or was made since? */
-static bool watched_since(const struct requests *r, int64_t ms, const struct requests_load *l)
+static bool watched_since(const struct requests *r, int64_t ms)
 {
-    return ms != REQUEST_LONG_AGO && r->chain_ms - ms <= shown_ms(l);
+    return ms != REQUEST_LONG_AGO && r->chain_ms - ms <= r->chain_shown_ms;
 }
 
 /* slurmctld has started since then, by a clock that was not set back meanwhile. */
@@ -208,12 +211,12 @@ static void note_watched(struct requests *r, struct request *q, const struct req
 /* Returns whether a whole load might settle it. */
 static bool judge_doubt(struct requests *r, struct request *q, const struct requests_load *l)
 {
-    bool watched = watched_since(r, q->watched_ms, l);
+    bool watched = watched_since(r, q->watched_ms);
     if (watched)
         note_watched(r, q, l);
     if (l->begun_ms <= q->over_ms)
         return true;
-    if (!watched) {
+    if (!watched || (q->disputed && l->whole)) {
         if (!q->stuck)
             request_is_stuck(r, q);
         q->stuck = true;
@@ -253,7 +256,7 @@ static bool judge_job(struct requests *r, struct request *q, const struct reques
         request_set_list(&r->set, q, LIST_NONE, requests_now_ms(r));
         return false;
     }
-    bool told = watched_since(r, q->alive_ms, l) && l->begun_ms - q->alive_ms < UNSEEN_MS;
+    bool told = watched_since(r, q->alive_ms) && l->begun_ms - q->alive_ms < UNSEEN_MS;
     if (told && !l->whole)
         return true;
     /* It would be shown if it had ended.  The second in which it was last there may be the one in
@@ -270,8 +273,13 @@ void requests_loaded(struct requests *r, const struct requests_load *l)
     bool anew = false;
     if (!r)
         return;
-    if (!r->last_ms || l->begun_ms - r->last_ms > shown_ms(l))
+    /* MinJobAge may have been changed at any time between two loads. */
+    int64_t shown = shown_ms(l), least = r->last_ms && r->shown_ms < shown ? r->shown_ms : shown;
+    if (!r->last_ms || l->begun_ms - r->last_ms > least) {
         r->chain_ms = l->begun_ms;
+        r->chain_shown_ms = least;
+    }
+    r->shown_ms = shown;
     r->last_ms = l->begun_ms;
     r->last_as_of = l->as_of;
     note_boot(r, l);

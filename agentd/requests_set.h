@@ -57,6 +57,7 @@ struct request {
     int64_t over_ms, over;         /* its call ended, by either clock */
     int64_t alive_ms, alive;       /* its job was last known to be there */
     bool stuck;                    /* IN_DOUBT: no load will settle it */
+    bool disputed;                 /* a job with its tag is there that seems to be another's */
     bool seen;                     /* its job has been in a load */
     bool held;                     /* somebody is submitting it */
     int64_t found_job, found_time; /* seen with its tag before the call had ended */
@@ -115,6 +116,8 @@ struct requests {
     int64_t
         chain_ms; /* since this load no gap was long enough for a job to be made and forgotten */
     int64_t last_ms, last_as_of; /* the last load */
+    int64_t shown_ms;            /* as of it, an ended job is shown so long at least */
+    int64_t chain_shown_ms;      /* it was before chain_ms, as far as is known */
     int64_t boot_time, other_ms; /* slurmctld's, and the last load that showed another one */
     int64_t anew_ms;             /* when a whole one was last asked for */
 };

@@ -293,7 +293,7 @@ static void vanishes(uint32_t id)
         }
 }
 
-static int64_t boot_time = BEGIN_S - 1000;
+static int64_t boot_time = BEGIN_S - 1000, min_job_age_ms = 300000;
 
 static void load(bool whole)
 {
@@ -302,7 +302,7 @@ static void load(bool whole)
         .as_of = wall,
         .whole = whole,
         .boot_time = boot_time,
-        .min_job_age_ms = 300000,
+        .min_job_age_ms = min_job_age_ms,
         .rpc_ms = 310000,
     };
     requests_loaded(w.r, &l);
@@ -407,6 +407,23 @@ Test(requests, other_content_that_comes_first_to_a_new_broker_does_not_count)
     cr_expect_eq(wrong.err.code, ERR_CONFLICT);
     answer_begin();
     cr_expect_eq(right.turn, REQUEST_GO);
+}
+
+Test(requests, other_content_that_could_not_be_noted_does_not_count_either)
+{
+    struct client c = must_go(), wrong = {0}, as_wrong = {0};
+    outcome(&c, REQUEST_NOT_SUBMITTED, 0);
+    requests_free(w.r);
+    start();
+    w.slow = true;
+    requests_submit(w.r, ALICE, one, other, on_turn, &wrong);
+    requests_submit(w.r, ALICE, one, other, on_turn, &as_wrong);
+    answer_begin();
+    w.broken = true;
+    answer_begin();
+    cr_expect_eq(as_wrong.turn, REQUEST_FAIL);
+    w.broken = w.slow = false;
+    cr_expect_eq(ask().turn, REQUEST_GO);
 }
 
 Test(requests, another_users_id_means_nothing)
@@ -675,6 +692,40 @@ Test(requests, a_clock_that_was_set_back_hides_no_job)
     wall -= 3000;
     appears(17, 1, "RUNNING");
     cr_expect_eq(state(), REQUEST_SUBMITTED);
+}
+
+/* Which of the two it is cannot be known: it must not be submitted a second time. */
+Test(requests, a_clock_that_was_set_back_far_before_the_call_lets_nothing_be_proved)
+{
+    struct client c = must_go();
+    wall -= 7200;
+    outcome(&c, REQUEST_IN_DOUBT, 0);
+    appears(17, 1, "RUNNING");
+    watch_for(1000);
+    cr_expect_eq(state(), REQUEST_IN_DOUBT);
+}
+
+Test(requests, a_longer_min_job_age_does_not_mend_a_gap)
+{
+    min_job_age_ms = 60000;
+    load(true);
+    doubted();
+    watch_for(10);
+    pass(200); /* it may have come, ended and been forgotten */
+    min_job_age_ms = 300000;
+    watch_for(1000);
+    cr_expect_eq(state(), REQUEST_IN_DOUBT);
+}
+
+Test(requests, a_shorter_min_job_age_counts_from_then_on)
+{
+    load(true);
+    doubted();
+    watch_for(10);
+    pass(40);
+    min_job_age_ms = 60000;
+    watch_for(1000);
+    cr_expect_eq(state(), REQUEST_NOT_SUBMITTED);
 }
 
 Test(requests, a_job_of_long_ago_with_the_same_tag_is_another)
