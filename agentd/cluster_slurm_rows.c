@@ -17,6 +17,7 @@ enum {
     /* A job can be requeued while slurmctld knows it: longer after its end, the id was given again.
      */
     REQUEUE_MAX_S = 3600,
+    REQUEUE_EARLY_S = 1, /* slurmctld asks the time for the end and for the new submit apart */
     /* The components of a het job are submitted one after the other. */
     HET_SUBMIT_S = 2,
 };
@@ -91,7 +92,8 @@ static bool same_job(const slurmdb_job_rec_t *a, const slurmdb_job_rec_t *b)
         return false;
     if (a->submit == b->submit) /* it changed its size */
         return true;
-    return a->end && b->submit >= a->end && b->submit <= a->end + REQUEUE_MAX_S && later_run(a, b);
+    return a->end && b->submit >= a->end - REQUEUE_EARLY_S && b->submit <= a->end + REQUEUE_MAX_S &&
+           later_run(a, b);
 }
 
 static int make_chains(struct rows *r, slurmdb_job_rec_t **rows, size_t n, struct arena *arena)

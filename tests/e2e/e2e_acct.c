@@ -59,7 +59,8 @@ static void until_accounted(const char *id)
 
 static void expect(const char *id, const char *field, const char *value)
 {
-    cr_expect_str_eq(job_field(user_a(), id, field), value, "%s of job %s", field, id);
+    const char *is = job_field(user_a(), id, field);
+    cr_expect_str_eq(is, value, "%s of job %s is \"%s\", not \"%s\"", field, id, is, value);
 }
 
 static void expect_same(const char *id, const char *field, const char *column)

@@ -277,6 +277,13 @@ Test(acct, of_a_requeued_job_the_last_run)
     cr_expect_eq(only("12", T + 12)->submit_time, T + 20, "or by a run between");
 }
 
+Test(acct, a_second_that_passes_while_a_job_is_requeued_makes_no_other_job_of_it)
+{
+    row(12, JOB_REQUEUE, T, T + 10);
+    is_restart(row(12, JOB_COMPLETE, T + 9, T + 30));
+    cr_expect_eq(only("12", T)->restarts, 1);
+}
+
 Test(acct, a_changed_size_is_no_restart)
 {
     row(12, JOB_RESIZING, T, T + 10);
