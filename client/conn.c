@@ -57,7 +57,7 @@ bool conn_is_up(struct conn *c)
     return c->line && !line_is_lost(c->line) && conn_check_process(&ignored) == 0;
 }
 
-static void hang_up(struct conn *c)
+void conn_hang_up(struct conn *c)
 {
     struct err ignored = {0};
     if (conn_check_process(&ignored) == 0)
@@ -71,7 +71,7 @@ void conn_free(struct conn *c)
 {
     if (!c)
         return;
-    hang_up(c);
+    conn_hang_up(c);
     free(c);
 }
 
@@ -158,7 +158,7 @@ int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err)
         return interrupted(c->stop_fd, err);
     if (c->line && !line_is_lost(c->line))
         return 0;
-    hang_up(c);
+    conn_hang_up(c);
     if (within_overdue() >= WITHIN_OVERDUE_MAX)
         return err_set(err, ERR_INTERNAL,
                        "%u connections of this process do not end, as happens with nng %s: start "
@@ -184,7 +184,7 @@ static int failed(struct conn *c, int rc, enum conn_fate fate, struct err *err)
     /* An answer that comes yet is dropped, the connection stays good. */
     if (rc == NNG_ECANCELED)
         return interrupted(c->stop_fd, err);
-    hang_up(c);
+    conn_hang_up(c);
     if (rc == NNG_ETIMEDOUT)
         return err_set(err, ERR_TIMEOUT, "%s did not answer in time", c->url);
     if (rc == NNG_ENOMEM)

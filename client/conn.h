@@ -27,6 +27,9 @@ void conn_free(struct conn *c);
  * child. */
 int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err);
 
+/* Until conn_ready() or conn_exchange(), which connect anew. */
+void conn_hang_up(struct conn *c);
+
 /* Connected, as far as one can know, and by this process. */
 bool conn_is_up(struct conn *c);
 

@@ -16,6 +16,7 @@ enum {
     OP_HEAD = 4,
     MAX_SESSIONS = 3, /* begun for one call, when the server forgets them */
     GOODBYE_MS = 500,
+    BUSY_SPREAD_MS = 200,
 };
 
 struct csession {
@@ -130,7 +131,7 @@ static int take_welcome(struct csession *s, const struct hello_state *h, struct 
     return 0;
 }
 
-static int begin(struct csession *s, int64_t deadline_ms, struct err *err)
+static int begin_once(struct csession *s, int64_t deadline_ms, struct err *err)
 {
     struct hello_state h __attribute__((cleanup(cleanup_hello))) = {0};
     struct bytes answer = {0};
@@ -145,6 +146,24 @@ static int begin(struct csession *s, int64_t deadline_ms, struct err *err)
     free((void *)answer.p);
     s->renew_at_ms = start_ms + (int64_t)s->lifetime_s * 800; /* 80 % of it */
     return rc;
+}
+
+/* Clients that all begin at once are let in one after the other; a HELLO changes nothing, so that
+ * it can be said again. */
+static int begin(struct csession *s, int64_t deadline_ms, struct err *err)
+{
+    while (begin_once(s, deadline_ms, err) < 0) {
+        uint32_t chance;
+        seal_random(&chance, sizeof chance);
+        int64_t pause_ms = err->retry_after_ms + chance % (err->retry_after_ms + BUSY_SPREAD_MS);
+        if (err->code != ERR_BUSY || pause_ms >= deadline_ms - clock_mono_ms())
+            return -1;
+        *err = (struct err){0};
+        conn_hang_up(s->conn); /* a server has room for a few strangers only */
+        if (conn_pause(s->set.stop_fd, pause_ms, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- requests ---- */

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "client/slurmagent.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "tests/kit/jobs.h"
@@ -272,4 +273,21 @@ Test(sessions, an_ended_session_is_over)
     cr_expect_eq(peer_refusal(peer_exchange(&p, frame, 5000)).code, ERR_SESSION);
     free((void *)frame.p);
     peer_close(&p);
+}
+
+enum { CLIENTS = 250 }; /* five seconds' of hello_rate_per_address */
+
+Test(sessions, clients_that_come_all_at_once_get_in_one_after_the_other)
+{
+    become(user_a());
+    for (int i = 0; i < CLIENTS; i++) {
+        struct sagent *s;
+        struct sagent_server *server = NULL;
+        struct sagent_error err;
+        cr_assert_eq(sagent_open(NULL, &s, &err), 0, "%s", err.text);
+        int rc = sagent_ping(s, &server, &err);
+        sagent_server_free(server);
+        sagent_close(s);
+        cr_assert_eq(rc, 0, "client %d: %s", i, err.text);
+    }
 }
