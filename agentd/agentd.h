@@ -19,16 +19,22 @@ struct agentd {
     struct authlink *auth;   /* to the auth processes */
     struct table *table;
     struct journal *journal;
-    struct held *held; /* requests that wait for something to happen */
-    struct live *live; /* what happens to jobs */
+    struct paced *paced; /* requests of who asks too often */
+    struct held *held;   /* requests that wait for something to happen */
+    struct live *live;   /* what happens to jobs */
     struct cancels *cancels;
     struct requests *requests; /* submits by request id */
     struct requests_glue *requests_glue;
-    bool ready;          /* systemd has been told */
-    bool draining;       /* no new submits */
-    uint64_t stop_by_us; /* of the monotonic clock: the end, when it was asked for */
-    struct watch *watch; /* to the watcher; writes table */
-    struct hints *hints; /* of slurmctld, for watch; may be NULL */
+    struct staging *staging; /* jobs whose data is moved */
+    struct stagers *stagers; /* and who moves it */
+    struct admin *admin;     /* administrators' requests that wait for the monitor */
+    time_t started;          /* Unix seconds */
+    bool ready;              /* systemd has been told */
+    bool draining;           /* no new submits */
+    uint64_t stop_by_us;     /* of the monotonic clock: the end, when it was asked for */
+    char status[1200];       /* as systemd was told it last, see status.h */
+    struct watch *watch;     /* to the watcher; writes table */
+    struct hints *hints;     /* of slurmctld, for watch; may be NULL */
     struct workers *workers;
     struct sessions *sessions;
     struct listen *listen;

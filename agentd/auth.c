@@ -150,10 +150,27 @@ static void hash_content(const struct hello *h, const struct cred_origin *from,
     seal_hash(&content, offsetof(__typeof__(content), payload) + CRED_HELLO_SIZE, out);
 }
 
-static int get_lease(struct auth *a, const struct account *u, uint32_t lifetime_s,
+/* What the user may ask for; 0 with err when it is nothing.  Administrators need not be users of
+ * the cluster: then there is no lease, and no worker.  deny_users goes before all. */
+static unsigned find_rights(const struct auth *a, const struct account *u, struct err *no_jobs)
+{
+    const struct passwd *pw = &u->pw;
+    bool denied = str_in_list(a->conf.deny_users, pw->pw_name);
+    unsigned rights = check_policy(a, u, no_jobs) == 0 ? RIGHT_JOBS : 0;
+    if (a->single_user)
+        return rights ? RIGHT_JOBS | RIGHT_STATS | RIGHT_ADMIN : 0;
+    if (!denied && (pw->pw_uid == 0 || str_in_list(a->conf.admins, pw->pw_name)))
+        rights |= RIGHT_ADMIN | RIGHT_STATS;
+    if (!denied && str_in_list(a->conf.stats_users, pw->pw_name))
+        rights |= RIGHT_STATS;
+    return rights;
+}
+
+static int get_lease(struct auth *a, const struct account *u, bool hello_alone, uint32_t lifetime_s,
                      const uint8_t hash[SEAL_HASH], struct err *err)
 {
     struct lease_request lease = {
+        .hello_alone = hello_alone,
         .uid = u->pw.pw_uid,
         .gid = u->pw.pw_gid,
         .lifetime_s = lifetime_s,
@@ -168,7 +185,7 @@ static int get_lease(struct auth *a, const struct account *u, uint32_t lifetime_
         poll(&p, 1, MONITOR_PATIENCE_MS) != 1 ||
         recv(MONITOR_FD, &reply, sizeof reply, 0) != sizeof reply) {
         a->monitor_lost = true;
-        return err_set(err, ERR_INTERNAL, "the monitor does not answer");
+        return err_set(err, ERR_BUSY, "the monitor does not answer");
     }
     reply.text[sizeof reply.text - 1] = '\0';
     if (reply.code)
@@ -207,9 +224,15 @@ static int answer(struct auth *a, const struct auth_request *req, struct auth_re
         /* The text is for the client, for whom "this host" would be the wrong one. */
         return err->code == ERR_MUNGE ? err_while(err, "on the server") : -1;
     }
-    if (check_hello(&h, req, err) < 0 || look_up(a, from.uid, &u, err) < 0 ||
-        check_policy(a, &u, err) < 0)
+    struct err no_jobs = {0};
+    if (check_hello(&h, req, err) < 0 || look_up(a, from.uid, &u, err) < 0)
         return -1;
+    reply->rights = find_rights(a, &u, &no_jobs);
+    if (!reply->rights) {
+        *err = no_jobs;
+        return -1;
+    }
+    str_copy(reply->text, sizeof reply->text, no_jobs.text);
     reply->uid = u.pw.pw_uid;
     reply->gid = u.pw.pw_gid;
     reply->version = PROTOCOL_VERSION;
@@ -218,7 +241,7 @@ static int answer(struct auth *a, const struct auth_request *req, struct auth_re
     str_copy(reply->address, sizeof reply->address, from.address);
     memcpy(reply->client_key, h.key, SEAL_KEY);
     hash_content(&h, &from, hash);
-    if (get_lease(a, &u, req->lifetime_s, hash, err) < 0)
+    if (get_lease(a, &u, !(reply->rights & RIGHT_JOBS), req->lifetime_s, hash, err) < 0)
         return -1;
     return make_welcome(a, req, cred, reply, err);
 }
@@ -234,7 +257,8 @@ static void serve_one(struct auth *a, struct auth_request *req, struct auth_repl
     }
     reply->serial = req->serial;
     reply->code = err.code;
-    str_copy(reply->text, sizeof reply->text, err.text);
+    if (err.code != ERR_NONE)
+        str_copy(reply->text, sizeof reply->text, err.text);
 }
 
 /* Waits for a request; false when the broker or the monitor has gone, or the monitor speaks

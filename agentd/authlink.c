@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "agentd/agentd.h"
+#include "agentd/metrics.h"
 #include "agentd/monlink.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -197,6 +198,7 @@ void authlink_attach(struct authlink *l, uint32_t process, int fd)
         struct auth *auth = &l->auths[i];
         if (auth->process)
             continue;
+        metrics_add(auths, 0, 0, 1);
         auth->process = process;
         auth->fd = fd;
         if (sd_event_add_io(l->a->loop, &auth->source, fd, EPOLLIN, on_io, auth) < 0) {
@@ -214,6 +216,11 @@ void authlink_ended(struct authlink *l, uint32_t process)
     for (size_t i = 0; i < MONITOR_AUTHS; i++)
         if (l->auths[i].process == process)
             detach(&l->auths[i]);
+}
+
+size_t authlink_waiting(const struct authlink *l)
+{
+    return l->queued;
 }
 
 int authlink_ask(struct authlink *l, const struct auth_request *req, auth_done_fn done, void *arg,

@@ -26,4 +26,7 @@ void authlink_ended(struct authlink *l, uint32_t process);
 int authlink_ask(struct authlink *l, const struct auth_request *req, auth_done_fn done, void *arg,
                  struct err *err);
 
+/* HELLOs that wait. */
+size_t authlink_waiting(const struct authlink *l);
+
 #endif

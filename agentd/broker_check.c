@@ -12,7 +12,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agentd/addr.h"
 #include "agentd/check.h"
 #include "agentd/listen.h"
 #include "common/cleanup.h"
@@ -27,6 +26,36 @@ static bool is_running(const struct agentd_conf *conf)
     snprintf(path, sizeof path, "%s/journal.lock", conf->state_dir);
     AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+/* Does anybody with our uid listen at that port?  As the kernel's list says it; the other fields
+ * are not looked at. */
+static bool is_ours_in(const char *list, unsigned long port)
+{
+    char line[512];
+    bool ours = false;
+    FILE *f = fopen(list, "re");
+    while (f && !ours && fgets(line, sizeof line, f)) {
+        enum { LOCAL = 1, STATE = 3, UID = 7, LISTEN = 0x0a };
+        char *field[UID + 1], *save = NULL;
+        size_t n = 0;
+        for (char *w = strtok_r(line, " ", &save); w && n <= UID; w = strtok_r(NULL, " ", &save))
+            field[n++] = w;
+        const char *at = n > UID ? strrchr(field[LOCAL], ':') : NULL;
+        ours = at && strtoul(at + 1, NULL, 16) == port &&
+               strtoul(field[STATE], NULL, 16) == LISTEN &&
+               strtoul(field[UID], NULL, 10) == geteuid();
+    }
+    if (f)
+        fclose(f);
+    return ours;
+}
+
+static bool is_ours(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
+    return is_ours_in("/proc/net/tcp", port) || is_ours_in("/proc/net/tcp6", port);
 }
 
 static bool is_loopback(const char *address)
@@ -47,7 +76,7 @@ static void check_tcp(const struct agentd_conf *conf)
     const char *who = is_loopback(at) ? " (loopback: users of this host alone)" : "";
     if (listen_try(at, &in_use, &err) == 0)
         check_say(CHECK_OK, "tcp", "%s is free%s", at, who);
-    else if (in_use && is_running(conf))
+    else if (in_use && is_ours(at))
         check_say(CHECK_OK, "tcp", "%s is in use, by slurm-agentd most likely, which is running%s",
                   at, who);
     else if (in_use)
@@ -90,15 +119,54 @@ static void check_socket(const char *what, const char *setting, const char *path
         check_say(CHECK_OK, what, "%s", path);
 }
 
+/* Says what is wrong with a file of the journal's; one that is not there is made. */
+static bool check_journal_file(const char *dir, const char *name)
+{
+    char path[4096];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (lstat(path, &st) < 0 && errno == ENOENT)
+        return true;
+    if (lstat(path, &st) < 0)
+        check_say(CHECK_FAIL, "journal", "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        check_say(CHECK_FAIL, "journal",
+                  "%s is not a regular file, and no submit is taken without it: move it away",
+                  path);
+    else if (access(path, R_OK | W_OK) < 0)
+        check_say(
+            CHECK_FAIL, "journal",
+            "%s belongs to uid %u, and the broker, which is uid %u, cannot write to it, so that no submit "
+            "is taken: chown it",
+            path, st.st_uid, geteuid());
+    else
+        return true;
+    return false;
+}
+
+static void check_journal(const struct agentd_conf *conf)
+{
+    static const char *const names[] = {"journal.db", "journal.db-wal", "journal.db-shm",
+                                        "journal.lock"};
+    bool good = true;
+    if (access(conf->state_dir, R_OK | W_OK | X_OK) < 0)
+        return; /* check_state() has said so */
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        good = check_journal_file(conf->state_dir, names[i]) && good;
+    if (good)
+        check_say(CHECK_OK, "journal", "its files can be written to");
+}
+
 static void check_state(const struct agentd_conf *conf)
 {
     struct stat st;
     struct statvfs fs;
     const char *dir = conf->state_dir;
-    if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+    int cannot = stat(dir, &st) < 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+    if (cannot)
         check_say(CHECK_FAIL, "state",
                   "%s: %s: make it and give it to the broker's user (systemd-tmpfiles --create)",
-                  dir, errno ? strerror(errno) : "no directory");
+                  dir, strerror(cannot));
     else if (access(dir, R_OK | W_OK | X_OK) < 0)
         check_say(CHECK_FAIL, "state",
                   "%s cannot be written to by uid %u, as the broker runs: chown it", dir,
@@ -143,15 +211,14 @@ static void check_names(const char *setting, const char *list, bool (*has)(const
 
 void broker_check(const struct agentd_conf *conf)
 {
-    struct err err = {0};
     if (!*conf->listen_tcp && !*conf->listen_ipc)
         check_say(CHECK_FAIL, "listen", "nobody can reach it: set listen_tcp or listen_ipc");
     check_tcp(conf);
     check_socket("socket", "listen_ipc", conf->listen_ipc);
     check_socket("hints", "hint_socket", conf->hint_socket);
-    if (addr_check_list(conf->allow_from, &err) < 0)
-        check_say(CHECK_FAIL, "allow_from", "%s", err.text);
     check_state(conf);
+    check_journal(conf);
     check_names("allow_groups", conf->allow_groups, has_group);
     check_names("deny_users", conf->deny_users, has_user);
+    check_names("admins", conf->admins, has_user);
 }

@@ -21,8 +21,8 @@ static inline bool bucket_has(struct bucket *b, int64_t rate, int64_t now_ms)
     int64_t passed = now_ms - b->at_ms;
     if (passed > 0) {
         b->at_ms = now_ms;
-        if (passed > 1000)
-            passed = 1000;
+        if (passed > 2000) /* a second's worth may be owed */
+            passed = 2000;
         b->tokens_m += passed * rate;
         if (b->tokens_m > rate * 1000)
             bucket_fill(b, rate);
@@ -43,6 +43,14 @@ static inline bool bucket_take(struct bucket *b, int64_t rate, int64_t now_ms)
         return false;
     b->tokens_m -= 1000;
     return true;
+}
+
+/* Takes more, for what has been done already: at most a second's worth is owed then. */
+static inline void bucket_owe(struct bucket *b, int64_t rate, int64_t n)
+{
+    b->tokens_m -= n < 2 * rate ? n * 1000 : 2 * rate * 1000;
+    if (b->tokens_m < -rate * 1000)
+        b->tokens_m = -rate * 1000;
 }
 
 #endif

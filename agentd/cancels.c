@@ -100,20 +100,17 @@ static const char *who(const struct cancels *c, const struct jobrec *rec)
 struct jobrec *cancels_tell(const struct cancels *c, struct jobrec *rec)
 {
     AUTO(arena_done) struct arena arena = {0};
-    AUTO(wire_out_free) struct wire_out *out = NULL;
     struct err err = {0};
     struct job j;
     /* it may have the state and still be dying, see outcome.c */
     bool cancelled = rec->phase == PHASE_CANCELLED || str_eq(rec->keys.state, "CANCELLED");
     const char *user = cancelled ? who(c, rec) : NULL;
-    if (!user || !(out = wire_out_new()) ||
-        msg_unpack(&job_type, rec->packed, &arena, MSG_LENIENT, &j, &err) < 0 || j.cancelled_by)
+    if (!user || msg_unpack(&job_type, rec->packed, &arena, MSG_LENIENT, &j, &err) < 0 ||
+        j.cancelled_by)
         return rec;
     j.cancelled_by = user;
     outcome_explain(&j, &arena);
-    msg_pack(&job_type, &j, out);
-    struct bytes b = wire_out_bytes(out);
-    struct jobrec *told = b.p ? jobrec_new(b, &err) : NULL;
+    struct jobrec *told = jobrec_of(&j, &err);
     if (!told)
         return rec;
     jobrec_unref(rec);

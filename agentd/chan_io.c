@@ -44,7 +44,7 @@ int chan_write(int fd, const struct chan_head *head, struct bytes body, struct e
         return err_set(err, ERR_LIMIT, "a frame of %zu bytes, at most %d are allowed", body.n,
                        CHAN_MAX_BODY);
     h.size = (uint32_t)body.n;
-    if (fdio_send_full(fd, &h, sizeof h) < 0 || (body.n && fdio_send_full(fd, body.p, body.n) < 0))
+    if (fdio_send_both(fd, &h, sizeof h, body.p, body.n) < 0)
         return err_errno(err, ERR_PROTOCOL, "writing a frame");
     return 0;
 }

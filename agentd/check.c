@@ -13,6 +13,8 @@
 #include "agentd/processes.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fdio.h"
+#include "common/str.h"
 
 enum {
     /* A restart waits for this, also while slurmctld is down. */
@@ -59,28 +61,61 @@ static void show_all(struct check *c, const struct check_program *p, char *text)
         show(c, p, l);
 }
 
-/* What it writes until it ends; false when that takes too long. */
-static bool gather(int fd, char *out, size_t size)
+/* What a program writes: its findings, and whatever libraries have to say on stderr. */
+struct output {
+    int fd; /* our end of the pipe */
+    bool ended;
+    size_t n;
+    char text[OUTPUT];
+};
+
+/* What is past the size is read, and not kept. */
+static void take(struct output *o)
 {
-    int64_t until = clock_mono_ms() + PATIENCE_MS;
-    size_t n = 0;
-    bool ended = false;
-    while (!ended) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int64_t left = until - clock_mono_ms();
-        if (left <= 0 || n == size - 1)
-            break;
-        if (poll(&p, 1, (int)left) <= 0)
-            continue;
-        ssize_t got = read(fd, out + n, size - 1 - n);
-        ended = got == 0 || (got < 0 && errno != EINTR);
-        n += got > 0 ? (size_t)got : 0;
-    }
-    out[n] = '\0';
-    return ended;
+    char more[512];
+    size_t left = sizeof o->text - 1 - o->n;
+    ssize_t got = read(o->fd, left ? o->text + o->n : more, left ? left : sizeof more);
+    o->ended = got == 0 || (got < 0 && errno != EINTR);
+    o->n += left && got > 0 ? (size_t)got : 0;
 }
 
-static pid_t start(const struct check *c, const struct check_program *p, int fd)
+/* All that it writes until it ends; false when that takes too long. */
+static bool gather(struct output *out, struct output *errs)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!out->ended || !errs->ended) {
+        struct pollfd p[] = {{.fd = out->ended ? -1 : out->fd, .events = POLLIN},
+                             {.fd = errs->ended ? -1 : errs->fd, .events = POLLIN}};
+        int64_t left = until - clock_mono_ms();
+        if (left <= 0)
+            return false;
+        if (poll(p, 2, (int)left) <= 0)
+            continue;
+        if (p[0].revents)
+            take(out);
+        if (p[1].revents)
+            take(errs);
+    }
+    return true;
+}
+
+/* Passes stderr on; the last two lines of it go to out. */
+static void pass_on(struct output *errs, char *out, size_t size)
+{
+    char *save = NULL, *before = NULL, *last = NULL;
+    for (char *p = errs->text; *p; p++)
+        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f)
+            *p = '?';
+    for (char *l = strtok_r(errs->text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+        fprintf(stderr, "%s\n", l);
+        before = last;
+        last = l;
+    }
+    snprintf(out, size, "%s%s%s", str_or(before, ""), before ? "; " : "",
+             str_or(last, "it did not say why"));
+}
+
+static pid_t start(const struct check *c, const struct check_program *p, int fd, int err_fd)
 {
     struct command cmd;
     size_t n = 0;
@@ -97,7 +132,7 @@ static pid_t start(const struct check *c, const struct check_program *p, int fd)
         .fds = {fd, -1},
         .in_fd = c->settings_fd,
         .null_fd = c->programs->null,
-        .err_fd = -1,
+        .err_fd = err_fd,
     };
     return spawn_child(&s);
 }
@@ -105,37 +140,44 @@ static pid_t start(const struct check *c, const struct check_program *p, int fd)
 /* False when something is wrong. */
 static bool run(struct check *c, const struct check_program *p)
 {
-    char text[400];
-    int out[2], status = 0;
+    char text[600], last[500];
+    int out[2] = {-1, -1}, errs[2] = {-1, -1}, status = 0;
     unsigned failed = c->failed;
-    AUTO(free) char *said = calloc(1, OUTPUT);
+    AUTO(free) struct output *said = calloc(2, sizeof *said);
     fflush(stdout);
-    if (!said || pipe2(out, O_CLOEXEC) < 0) {
+    if (!said || pipe2(out, O_CLOEXEC) < 0 || pipe2(errs, O_CLOEXEC) < 0) {
         check_line(c, CHECK_FAIL, p->what, strerror(errno));
+        fdio_close_pair(out);
         return false;
     }
-    pid_t pid = start(c, p, out[1]);
-    close(out[1]);
-    bool ended = pid > 0 && gather(out[0], said, OUTPUT);
-    close(out[0]);
+    pid_t pid = start(c, p, out[1], errs[1]);
+    int cannot = errno;
+    said[0].fd = out[0];
+    said[1].fd = errs[0];
+    close(TAKE_FD(out[1]));
+    close(TAKE_FD(errs[1]));
+    bool ended = pid > 0 && gather(&said[0], &said[1]);
+    fdio_close_pair(out);
+    fdio_close_pair(errs);
     if (pid > 0 && !ended)
         kill(pid, SIGKILL);
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    show_all(c, p, said);
+    show_all(c, p, said[0].text);
+    pass_on(&said[1], last, sizeof last);
     if (pid > 0 && !ended)
         snprintf(text, sizeof text, "no answer in %d s: %s", PATIENCE_MS / 1000, p->advice);
     else if (pid > 0 && status == 0)
         return c->failed == failed;
     else if (pid < 0)
-        snprintf(text, sizeof text, "cannot start %s: %s", p->name, strerror(errno));
+        snprintf(text, sizeof text, "cannot start %s: %s", p->name, strerror(cannot));
     else if (WIFEXITED(status) && WEXITSTATUS(status) == SPAWN_EXIT_PRIVILEGE)
         snprintf(text, sizeof text,
                  "%s could not become uid %u, or be executed: CAP_SETUID and CAP_SETGID are needed",
                  p->name, p->who->uid);
     else
-        snprintf(text, sizeof text, "%s ended with status %d: its messages on stderr say why",
-                 p->name, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+        snprintf(text, sizeof text, "%s ended with status %d: %s", p->name,
+                 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), last);
     check_line(c, CHECK_FAIL, p->what, text);
     return false;
 }

@@ -38,6 +38,13 @@ struct check {
     unsigned findings, failed;
 };
 
+struct settings;
+
+/* All of it; conf_err: what was wrong with the settings.  The exit status. */
+int monitor_check(const char *conf_path, bool single_user, struct settings *settings,
+                  struct programs *programs, const struct err *conf_err);
+/* Is the file root's, as the service needs it?  -1 with what to do about it. */
+int check_conf_owner(const char *path, bool single_user, char *out, size_t size);
 /* Prints a finding of the monitor's own. */
 void check_line(struct check *c, enum check_result result, const char *what, const char *text);
 /* Runs each program as it would run, and prints what it finds. */

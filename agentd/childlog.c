@@ -32,6 +32,7 @@ struct childlog {
     char who[80];
     char line[CHILDLOG_LINE];
     size_t n;
+    char last[2][CHILDLOG_LINE + 1]; /* the newer one first */
     int64_t window_ms;
     unsigned lines, dropped, waited;
 };
@@ -60,6 +61,10 @@ static void end_line(struct childlog *l)
         log_notice("%s: %.*s", l->who, (int)l->n, l->line);
     else if (l->n)
         l->dropped++;
+    if (l->n) {
+        memcpy(l->last[1], l->last[0], sizeof l->last[1]);
+        snprintf(l->last[0], sizeof l->last[0], "%.*s", (int)l->n, l->line);
+    }
     l->n = 0;
 }
 
@@ -142,6 +147,19 @@ struct childlog *childlog_new(struct sd_event *loop, int fd, const char *who, st
         return NULL;
     }
     return l;
+}
+
+void childlog_last(struct childlog *l, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (!l)
+        return;
+    take(l);
+    end_line(l);
+    snprintf(out, size, "%s%s%s", l->last[1], *l->last[1] ? "; " : "", l->last[0]);
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
 }
 
 void childlog_free(struct childlog *l)

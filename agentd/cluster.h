@@ -10,7 +10,8 @@
 #ifndef AGENTD_CLUSTER_H
 #define AGENTD_CLUSTER_H
 
-#include "agentd/sbatch.h"
+#include "agentd/sbatch_changes.h"
+#include "common/jobverb.h"
 #include "common/msg.h"
 
 /* Checks that conf is there and readable (libslurm would block for a minute, then exit), sets
@@ -48,12 +49,26 @@ struct cluster_tag {
     struct bytes request; /* its id; n 0: none */
     int64_t attempt;
 };
-/* Submits as this process's user.  in->chdir is not looked at: work_dir is it, checked already. */
-int cluster_submit(const struct sbatch *in, struct bytes script, const struct strs *arguments,
-                   const struct strs *environment, const char *work_dir, const char *submit_line,
-                   const struct cluster_tag *tag, struct arena *arena, struct submit_reply *out,
-                   struct err *err);
-/* submit_line as it is given to Slurm: "... #slurm-agent=0011..ff/1".  NULL without memory. */
+/* A job, or the components of a heterogeneous one, settled.  Their chdir is a whole path. */
+struct cluster_submission {
+    const struct sbatch_jobs *jobs;
+    struct bytes script;
+    struct strs arguments, environment;
+    const char *submit_line;
+    struct cluster_tag tag;
+};
+/* As this process's user. */
+int cluster_submit(const struct cluster_submission *in, struct arena *arena,
+                   struct submit_reply *out, struct err *err);
+/* When and where it would start; nothing is submitted. */
+int cluster_will_run(const struct cluster_submission *in, struct arena *arena,
+                     struct submit_reply *out, struct err *err);
+/* A list of nodes as Slurm writes them; option names it in the error. */
+int cluster_nodes(const char *option, const char *list, struct arena *arena,
+                  struct sbatch_nodes *out, struct err *err);
+/* submit_line as it is given to Slurm: "... #slurm-agent=0011..ff/1", and what of it is before the
+ * attempt.  NULL without memory. */
+const char *cluster_tag_mark(const struct bytes *request, struct arena *arena);
 const char *cluster_tagged_line(const char *submit_line, const struct cluster_tag *tag,
                                 struct arena *arena);
 
@@ -76,16 +91,47 @@ int cluster_load_job(uint32_t job_id, cluster_job_fn fn, void *arg, struct err *
 int cluster_acct_jobs(const struct acct_request *in, bool *found, cluster_job_fn fn, void *arg,
                       struct err *err);
 
+/* The job of the caller's that was active after since and whose submit line, as
+ * cluster_tagged_line() makes it, names that request: of the latest attempt.  None: job_id 0, which
+ * proves nothing (a job that is held, say, is not there yet). */
+int cluster_acct_request(const struct request_query *in, struct found_request *out,
+                         struct err *err);
+
+/* Called for each step with its job's number; all is good until it returns. */
+typedef int (*cluster_step_fn)(void *arg, uint32_t job_id, const struct step *step);
+/* The steps of a job, or of all of an array's tasks; id and job are left to the caller but for the
+ * step's own part of id: "batch", "0".  A job without any is no error. */
+int cluster_steps(uint32_t job_id, cluster_step_fn fn, void *arg, struct err *err);
+
+/* The script or environment that slurmdbd has of the latest job with that id; gives: *ret is
+ * free()d by the caller.  ERR_UNSUPPORTED says what the administrator must set. */
+int cluster_acct_text(const struct acct_text_request *in, char **ret, struct err *err);
+
 struct cluster_signal {
     int number; /* 0: end the job (SIGCONT, SIGTERM, then SIGKILL) */
     bool batch, full;
 };
 /* Name with or without SIG, or a number: ERR_INVALID names the value. */
 int cluster_parse_signal(const char *text, int *ret, struct err *err);
-/* id as Slurm writes it.  *ret_remark is set (static) when there was nothing to do: already ended.
- */
-int cluster_cancel(const char *id, const struct cluster_signal *how, const char **ret_remark,
-                   struct err *err);
+struct cluster_update {
+    const struct sbatch *changes; /* sbatch_changes() */
+    const char *work_dir;         /* of the job: where its files are */
+    struct arena *arena;
+};
+
+struct cluster_control {
+    struct cluster_signal signal; /* cancel */
+    const char *message;          /* notify */
+    struct cluster_update update; /* update */
+};
+/* Does it to what id, as Slurm writes it, names (notify: to a plain number).  how NULL: nothing is
+ * said besides.  *ret_remark is set (static) when there was nothing to do: it had ended, it was not
+ * suspended.  A hold is a user's, as `scontrol uhold` makes it; release is the owner's to do after
+ * it, and frees all of an array or het job. */
+int cluster_control(enum job_verb verb, const char *id, const struct cluster_control *how,
+                    const char **ret_remark, struct err *err);
+/* Are the two lists (node[1-4],node9) about one node at least?  ERR_INVALID: wanted is no list. */
+int cluster_nodes_meet(const char *nodes, const char *wanted, bool *ret, struct err *err);
 /* gives: *ret is free()d by the caller. */
 int cluster_script(uint32_t job_id, char **ret, struct err *err);
 /* Never fails for slurmctld's being down: says so in out. */

@@ -35,6 +35,44 @@ uint32_t cluster_slurm_submitted(const submit_response_msg_t *msg)
 #endif
 }
 
+uint32_t cluster_slurm_will_run_job(const will_run_response_msg_t *msg)
+{
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(26, 5, 0)
+    return msg->step_id.job_id;
+#else
+    return msg->job_id;
+#endif
+}
+
+int cluster_slurm_get_steps(uint32_t job_id, job_step_info_response_msg_t **ret, uint16_t flags)
+{
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(26, 5, 0)
+    slurm_step_id_t id = {.job_id = job_id, .step_id = NO_VAL, .step_het_comp = NO_VAL};
+    return slurm_get_job_steps(&id, ret, flags);
+#else
+    return slurm_get_job_steps(0, job_id, NO_VAL, ret, flags);
+#endif
+}
+
+const char *cluster_slurm_step_tres(const job_step_info_t *step)
+{
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(26, 5, 0)
+    return step->tres_fmt_alloc_str;
+#else
+    return step->tres_alloc_str;
+#endif
+}
+
+void cluster_slurm_set_power(bool level, job_desc_msg_t *d)
+{
+#if SLURM_VERSION_NUMBER < SLURM_VERSION_NUM(24, 5, 0)
+    d->power_flags = level ? SLURM_POWER_FLAGS_LEVEL : 0;
+#else
+    (void)level;
+    (void)d;
+#endif
+}
+
 const char *cluster_slurm_gres_prefix(void)
 {
 #if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(23, 11, 0)
@@ -70,12 +108,15 @@ const char *cluster_version(void)
 
 /* ---- errors ---- */
 
+enum { BUSY_MS = 5000 };
+
 enum fate {
     FATE_DOWN,
     FATE_LOST,
     FATE_MUNGE,
     FATE_BUSY,
     FATE_LIMIT,
+    FATE_FULL,
     FATE_DENIED,
     FATE_NOT_FOUND,
     FATE_INVALID,
@@ -117,6 +158,8 @@ static enum err_code code_of(enum fate fate, enum slurm_call call)
         return ERR_BUSY;
     case FATE_LIMIT:
         return ERR_LIMIT;
+    case FATE_FULL:
+        return call == SLURM_CALL_SUBMIT ? ERR_FULL : ERR_BUSY;
     case FATE_DENIED:
         return ERR_DENIED;
     case FATE_NOT_FOUND:
@@ -129,52 +172,24 @@ static enum err_code code_of(enum fate fate, enum slurm_call call)
     return ERR_SLURM;
 }
 
-/* The value of an option that has one as text; NULL otherwise. */
-static const char *value_of(const struct sbatch *in, const char *option)
+/* "--partition=nosuch: ": those of the options that were given, with their values; empty otherwise.
+ */
+static void option_front(const struct sbatch *in, const char *options, char *out, size_t size)
 {
-    const struct {
-        const char *name, *value;
-    } values[] = {
-        {"partition", in->partition},   {"account", in->account}, {"qos", in->qos},
-        {"constraint", in->constraint}, {"gres", in->gres},       {"array", in->array},
-        {"dependency", in->dependency},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(values); i++)
-        if (str_eq(values[i].name, option))
-            return values[i].value;
-    return NULL;
-}
-
-static bool said(const struct sbatch *in, const char *option)
-{
-    const struct {
-        const char *name;
-        int64_t value;
-    } values[] = {
-        {"nodes", in->min_nodes},
-        {"ntasks", in->ntasks},
-        {"cpus-per-task", in->cpus_per_task},
-        {"time", in->time_limit_min},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(values); i++)
-        if (str_eq(values[i].name, option))
-            return values[i].value != SBATCH_UNSET;
-    return false;
-}
-
-/* "--partition=nosuch: " when the option was given; empty otherwise. */
-static void option_front(const struct sbatch *in, const char *option, char *out, size_t size)
-{
+    size_t n = 0;
     out[0] = '\0';
-    if (!in || !option)
-        return;
-    const char *value = value_of(in, option);
-    if (value)
-        snprintf(out, size, "--%s=%.100s: ", option, value);
-    else if (str_eq(option, "mem") && in->mem_per_cpu_mb != SBATCH_UNSET)
-        snprintf(out, size, "--mem-per-cpu: ");
-    else if (said(in, option) || (str_eq(option, "mem") && in->mem_per_node_mb != SBATCH_UNSET))
-        snprintf(out, size, "--%s: ", option);
+    for (const char *p = in ? options : NULL; p && *p && n + 1 < size;) {
+        char name[32];
+        const char *value;
+        size_t len = strcspn(p, ",");
+        snprintf(name, sizeof name, "%.*s", (int)len, p);
+        p += len + (p[len] == ',');
+        if (sbatch_said(in, name, &value))
+            n += (size_t)snprintf(out + n, size - n, "%s--%s%s%.100s", n ? " " : "", name,
+                                  value ? "=" : "", str_or(value, ""));
+    }
+    if (n && n + 2 < size)
+        strcpy(out + n, ": ");
 }
 
 const char *cluster_slurm_text(int slurm_errno)
@@ -194,16 +209,18 @@ int cluster_slurm_fail(enum slurm_call call, int rc, const char *what, const str
     /* Functions return -1 and errno, or the number itself. */
     int number = errno ? errno : rc > 0 ? rc : 0;
     struct row row = number ? find(number) : (struct row){0, FATE_LOST, NULL};
-    char front[160];
+    char front[240];
     option_front(in, row.option, front, sizeof front);
     enum err_code code = code_of(row.fate, call);
-    err_set(err, code, "%s%s%s%s: %s", str_or(what, ""), what ? ": " : "", front,
+    err_set(err, code, "%s%s%s%s: %s%s", str_or(what, ""), what ? ": " : "", front,
             code != ERR_SLURM_DOWN    ? "Slurm"
             : call == SLURM_CALL_ACCT ? "slurmdbd does not answer"
                                       : "slurmctld does not answer",
-            number ? cluster_slurm_text(number) : "the call failed without a reason");
+            number ? cluster_slurm_text(number) : "the call failed without a reason",
+            code == ERR_MUNGE ? " (is munged well on the server: systemctl status munge?)" : "");
     if (!err->slurm_errno)
         err->slurm_errno = number;
+    err->retry_after_ms = code == ERR_FULL ? CLUSTER_SLURM_FULL_MS : code == ERR_BUSY ? BUSY_MS : 0;
     return -1;
 }
 

@@ -11,6 +11,9 @@
 
 #include "agentd/cluster.h"
 
+/* Advice on when to come again, to who has as many jobs as may be. */
+enum { CLUSTER_SLURM_FULL_MS = 30000 };
+
 /* What a lost answer means. */
 enum slurm_call {
     SLURM_CALL_READ,   /* nothing: ask again */
@@ -27,6 +30,20 @@ int cluster_slurm_fail(enum slurm_call call, int rc, const char *what, const str
                        struct err *err);
 /* Slurm's own words for a number. */
 const char *cluster_slurm_text(int slurm_errno);
+
+/* ---- parts of a job's description ---- */
+
+/* A component's options as sbatch hands them to libslurm; strings are borrowed and the arena's. */
+int cluster_slurm_describe(const struct sbatch *in, const struct cluster_submission *whole,
+                           struct arena *arena, job_desc_msg_t *out, struct err *err);
+/* Bits of enum sbatch_mail as Slurm's. */
+uint16_t cluster_slurm_mail(int64_t ours);
+/* A member of enum sbatch_shared as Slurm's; NO_VAL16 for SBATCH_UNSET. */
+uint16_t cluster_slurm_shared(int64_t ours);
+/* What update says of GPUs and other generic resources; -1 without memory. */
+int cluster_slurm_change_gpus(const struct sbatch *in, struct arena *arena, job_desc_msg_t *d);
+/* What is to be changed, into a description of slurm_init_job_desc_msg(). */
+int cluster_slurm_changes(const struct cluster_update *in, job_desc_msg_t *d, struct err *err);
 
 /* std_in, std_out and std_err, patterns expanded as far as they are known; out->user is there. */
 void cluster_slurm_files(const job_info_t *in, struct arena *arena, struct job *out);
@@ -69,9 +86,19 @@ void cluster_slurm_memory(uint64_t mem, struct job *out);
 int cluster_slurm_rows(slurmdb_job_rec_t **rows, size_t n, const struct acct_request *in,
                        bool *found, cluster_job_fn fn, void *arg, struct err *err);
 
+/* Of those whose submit line names a request (cluster_tag_mark()), the job of the latest attempt.
+ */
+void cluster_slurm_find_request(slurmdb_job_rec_t *const *rows, size_t n, const char *mark,
+                                struct found_request *out);
+
 /* ---- what differs between versions of Slurm ---- */
 void cluster_slurm_free_conf(slurm_conf_t *conf);
 uint32_t cluster_slurm_submitted(const submit_response_msg_t *msg);
+uint32_t cluster_slurm_will_run_job(const will_run_response_msg_t *msg);
+int cluster_slurm_get_steps(uint32_t job_id, job_step_info_response_msg_t **ret, uint16_t flags);
+const char *cluster_slurm_step_tres(const job_step_info_t *step);
+/* --power, which newer ones have no more. */
+void cluster_slurm_set_power(bool level, job_desc_msg_t *d);
 /* In front of each name in tres_per_node. */
 const char *cluster_slurm_gres_prefix(void);
 /* The word for a state flag's bit, NULL for one that is Slurm's own business; buf is for unknown

@@ -223,3 +223,141 @@ int cluster_acct_jobs(const struct acct_request *in, bool *found, cluster_job_fn
                ? -1
                : 0;
 }
+
+/* ---- a request ---- */
+
+int cluster_acct_request(const struct request_query *in, struct found_request *out, struct err *err)
+{
+    const struct acct_request whose = {.cluster = in->cluster};
+    struct question q;
+    int rc = put(&q, &whose, err);
+    const char *mark = rc == 0 ? cluster_tag_mark(&in->request_id, &q.arena) : NULL;
+    struct xlist *list = NULL;
+    if (rc == 0 && !mark)
+        rc = no_memory(err);
+    q.cond.usage_start = (time_t)in->since;
+    q.cond.usage_end = (time_t)clock_now();
+    if (rc == 0 && !(list = ask(&q.cond, err)))
+        rc = -1;
+    slurmdb_job_rec_t **rows = NULL;
+    size_t n = 0;
+    if (list) {
+        rc = copy_rows(list, &q.arena, &rows, &n, err);
+        cluster_slurm_find_request(rows, n, mark, out);
+        slurm_list_destroy(list);
+    }
+    question_done(&q);
+    return rc;
+}
+
+/* ---- scripts and environments ---- */
+
+/* The latest job that the id names, the list's; *ret_list is the caller's to destroy. */
+static slurmdb_job_rec_t *ask_one(const struct acct_text_request *in, const struct jobid *id,
+                                  bool whole, uint32_t flag, struct xlist **ret_list,
+                                  struct err *err)
+{
+    struct question q;
+    const struct acct_request all = {.cluster = in->cluster, .all_users = true};
+    slurmdb_job_rec_t *found = NULL;
+    *ret_list = NULL;
+    if (put(&q, &all, err) == 0 && put_id(&q, in->id, whole, err) == 0) {
+        /* without DUP it is the latest of those with the id */
+        q.cond.flags = JOBCOND_FLAG_NO_STEP | JOBCOND_FLAG_NO_TRUNC | flag;
+        *ret_list = ask(&q.cond, err);
+    }
+    question_done(&q);
+    if (!*ret_list)
+        return NULL;
+    struct listIterator *it = slurm_list_iterator_create(*ret_list);
+    for (slurmdb_job_rec_t *row; (row = slurm_list_next(it));)
+        if (!found || row->jobid == id->id)
+            found = row;
+    slurm_list_iterator_destroy(it);
+    return found;
+}
+
+/* AccountingStoreFlags, as slurmctld has them. */
+static bool site_stores(bool environment)
+{
+    enum { JOB_SCRIPT = SLURM_BIT(9), JOB_ENV = SLURM_BIT(10) }; /* the names differ by version */
+    slurm_conf_t *conf = NULL;
+    if (slurm_load_ctl_conf(0, &conf) || !conf)
+        return true;
+    bool yes = conf->conf_flags & (environment ? JOB_ENV : JOB_SCRIPT);
+    cluster_slurm_free_conf(conf);
+    return yes;
+}
+
+static int note_there(void *arg, const struct job *j)
+{
+    (void)j;
+    *(bool *)arg = true;
+    return 0;
+}
+
+/* slurmdbd is told of a job when it may start. */
+static int explain_unknown(const struct acct_text_request *in, const struct jobid *id,
+                           const char *what, struct err *err)
+{
+    bool there = false;
+    struct err ignored = {0};
+    if (cluster_load_job(id->id, note_there, &there, &ignored) == 0 && there)
+        return err_set(
+            err, ERR_NOT_FOUND,
+            "slurmdbd has no %s of job %s yet: it is told of a job when that may start, of "
+            "a held one when it is released",
+            what, in->id);
+    return err_set(err, ERR_NOT_FOUND, "slurmdbd knows no job %s", in->id);
+}
+
+/* Slurm gives an empty answer for whatever reason: which it is. */
+static int explain(const struct acct_text_request *in, const struct jobid *id, struct err *err)
+{
+    const char *what = in->environment ? "environment" : "script";
+    struct xlist *list = NULL;
+    const slurmdb_job_rec_t *row = ask_one(in, id, id->kind == JOBID_TASK, 0, &list, err);
+    if (err->code == ERR_NONE && !row)
+        explain_unknown(in, id, what, err);
+    else if (row && !site_stores(in->environment))
+        err_set(err, ERR_UNSUPPORTED,
+                "slurmdbd does not get the %ss of jobs here: AccountingStoreFlags=%s in slurm.conf "
+                "would make it",
+                what, in->environment ? "job_env" : "job_script");
+    else if (row && row->user && !str_eq(row->user, cluster_slurm_user(getuid())))
+        err_set(err, ERR_DENIED,
+                "job %s is of user %.64s: slurmdbd gives its %s to them and to "
+                "operators alone",
+                in->id, row->user, what);
+    else if (row)
+        err_set(err, ERR_NOT_FOUND,
+                "slurmdbd has no %s of job %s: it was no batch job, came before they were "
+                "stored, or has not been told to slurmdbd yet",
+                what, in->id);
+    if (list)
+        slurm_list_destroy(list);
+    return -1;
+}
+
+int cluster_acct_text(const struct acct_text_request *in, char **ret, struct err *err)
+{
+    struct jobid id;
+    struct xlist *list = NULL;
+    uint32_t flag = in->environment ? JOBCOND_FLAG_ENV : JOBCOND_FLAG_SCRIPT;
+    if (jobid_parse(str_or(in->id, ""), &id, err) < 0)
+        return -1;
+    const slurmdb_job_rec_t *row = ask_one(in, &id, false, flag, &list, err);
+    if (!row && err->code == ERR_NONE && id.kind == JOBID_TASK) { /* it still waits, or did */
+        slurm_list_destroy(list);
+        row = ask_one(in, &id, true, flag, &list, err);
+    }
+    const char *text = !row ? NULL : in->environment ? row->env : row->script;
+    *ret = text && *text ? strdup(text) : NULL;
+    if (text && *text && !*ret)
+        err_set(err, ERR_LIMIT, "no memory for the text");
+    if (list)
+        slurm_list_destroy(list);
+    if (*ret)
+        return 0;
+    return err->code == ERR_NONE ? explain(in, &id, err) : -1;
+}

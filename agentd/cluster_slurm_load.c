@@ -91,6 +91,8 @@ static void set_files(struct cluster_slurm_record *r, const job_info_t *in, stru
     cluster_slurm_files(in, &r->arena, out);
     out->command = cluster_slurm_cut(r, in->command, 65535);
     out->comment = cluster_slurm_cut(r, in->comment, 65535);
+    out->reservation = cluster_slurm_cut(r, in->resv_name, 1024);
+    out->wckey = cluster_slurm_cut(r, in->wckey, 1024);
 }
 
 static int show(const job_info_t *in, int64_t now, cluster_job_fn fn, void *arg)

@@ -466,3 +466,36 @@ int cluster_slurm_rows(slurmdb_job_rec_t **rows, size_t n, const struct acct_req
     return in->ids.n ? show_wanted(&r, in, found, &arena, fn, arg, err)
                      : show_ended(&r, in, fn, arg);
 }
+
+/* ---- a request ---- */
+
+/* 0: it is not of that request. */
+static int64_t attempt_of(const char *line, const char *mark)
+{
+    const char *at = line, *last = NULL;
+    int64_t attempt;
+    while ((at = strstr(at, mark)))
+        last = at++;
+    return last && str_to_i64(last + strlen(mark), 1, INT64_MAX, &attempt) ? attempt : 0;
+}
+
+static uint32_t whole_job(const slurmdb_job_rec_t *row)
+{
+    if (row->array_job_id)
+        return row->array_job_id;
+    return row->het_job_id && row->het_job_id != NO_VAL ? row->het_job_id : row->jobid;
+}
+
+void cluster_slurm_find_request(slurmdb_job_rec_t *const *rows, size_t n, const char *mark,
+                                struct found_request *out)
+{
+    int64_t best = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t attempt = attempt_of(str_or(rows[i]->submit_line, ""), mark);
+        if (attempt <= best)
+            continue;
+        best = attempt;
+        out->job_id = whole_job(rows[i]);
+        out->submit_time = rows[i]->submit;
+    }
+}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A job's options as sbatch hands them to libslurm. */
+/* A submit: the RPC, and what slurmctld says to it. */
 #include "agentd/cluster_slurm.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -11,161 +12,6 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "common/str.h"
-
-/* libslurm's descriptions have char * where it only reads. */
-static char *unconst(const char *s)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = {s};
-    return u.out;
-}
-
-static const struct {
-    int64_t ours;
-    uint16_t slurms;
-} mail_bits[] = {
-    {SBATCH_MAIL_BEGIN, MAIL_JOB_BEGIN},
-    {SBATCH_MAIL_END, MAIL_JOB_END},
-    {SBATCH_MAIL_FAIL, MAIL_JOB_FAIL},
-    {SBATCH_MAIL_REQUEUE, MAIL_JOB_REQUEUE},
-    {SBATCH_MAIL_TIME100, MAIL_JOB_TIME100},
-    {SBATCH_MAIL_TIME90, MAIL_JOB_TIME90},
-    {SBATCH_MAIL_TIME80, MAIL_JOB_TIME80},
-    {SBATCH_MAIL_TIME50, MAIL_JOB_TIME50},
-    {SBATCH_MAIL_STAGE_OUT, MAIL_JOB_STAGE_OUT},
-    {SBATCH_MAIL_ARRAY_TASKS, MAIL_ARRAY_TASKS},
-    {SBATCH_MAIL_INVALID_DEPEND, MAIL_INVALID_DEPEND},
-};
-
-static uint16_t mail_type(int64_t ours)
-{
-    uint16_t out = 0;
-    for (size_t i = 0; ours != SBATCH_UNSET && i < ARRAY_LEN(mail_bits); i++)
-        if (ours & mail_bits[i].ours)
-            out |= mail_bits[i].slurms;
-    return out;
-}
-
-/* foo:1,bar as gres:foo:1,gres:bar */
-static char *gres_list(const char *list, struct arena *arena)
-{
-    const char *prefix = cluster_slurm_gres_prefix();
-    size_t n = 1, prefix_len = strlen(prefix);
-    for (const char *p = list; *p; p++)
-        n += *p == ',';
-    char *out = arena_alloc(arena, strlen(list) + n * prefix_len + 1), *to = out;
-    if (!out)
-        return NULL;
-    for (const char *p = list; *p;) {
-        size_t len = strcspn(p, ",");
-        if (len) {
-            if (to != out)
-                *to++ = ',';
-            if (strncmp(p, "gres:", 5) != 0 && strncmp(p, "gres/", 5) != 0)
-                to = (char *)mempcpy(to, prefix, prefix_len);
-            to = (char *)mempcpy(to, p, len);
-        }
-        p += len + (p[len] == ',');
-    }
-    return out;
-}
-
-/* A job's files are relative to its directory; slurmctld would take them as they are. */
-static char *file_name(const char *name, const char *work_dir, struct arena *arena)
-{
-    if (!name || *name == '/')
-        return unconst(name);
-    return arena_printf(arena, "%s/%s", work_dir, name);
-}
-
-static int set_texts(const struct sbatch *in, const char *work_dir, struct arena *arena,
-                     job_desc_msg_t *d, struct err *err)
-{
-    d->name = unconst(in->job_name);
-    d->partition = unconst(in->partition);
-    d->account = unconst(in->account);
-    d->qos = unconst(in->qos);
-    d->features = unconst(in->constraint);
-    d->array_inx = unconst(in->array);
-    d->dependency = unconst(in->dependency);
-    d->comment = unconst(in->comment);
-    d->mail_user = unconst(in->mail_user);
-    d->work_dir = unconst(work_dir);
-    d->std_in = file_name(str_or(in->std_in, "/dev/null"), work_dir, arena);
-    d->std_out = file_name(in->std_out, work_dir, arena);
-    d->std_err = file_name(in->std_err, work_dir, arena);
-    if (in->gres)
-        d->tres_per_node = gres_list(in->gres, arena);
-    if (!d->std_in || !d->std_out != !in->std_out || !d->std_err != !in->std_err ||
-        !d->tres_per_node != !in->gres)
-        return err_set(err, ERR_LIMIT, "no memory for the job's options");
-    return 0;
-}
-
-static void set_size(const struct sbatch *in, job_desc_msg_t *d)
-{
-    /* With a fixed number of nodes and nothing else said, sbatch asks for one task on each. */
-    int64_t tasks = 1, cpus = 1;
-    if (in->min_nodes != SBATCH_UNSET) {
-        d->min_nodes = (uint32_t)in->min_nodes;
-        if (in->min_nodes == 0 || in->min_nodes == in->max_nodes)
-            tasks = in->min_nodes;
-    }
-    if (in->max_nodes != SBATCH_UNSET)
-        d->max_nodes = (uint32_t)in->max_nodes;
-    if (in->ntasks != SBATCH_UNSET) {
-        tasks = in->ntasks;
-        d->num_tasks = (uint32_t)in->ntasks;
-        d->bitflags |= JOB_NTASKS_SET;
-    }
-    if (in->cpus_per_task != SBATCH_UNSET) {
-        cpus = in->cpus_per_task;
-        d->cpus_per_task = d->pn_min_cpus = (uint16_t)in->cpus_per_task;
-        d->bitflags |= JOB_CPUS_SET;
-    }
-    int64_t all = tasks * cpus; /* 31 and 16 bits: no overflow */
-    d->min_cpus = all < NO_VAL ? (uint32_t)all : NO_VAL - 1;
-    if (in->mem_per_node_mb != SBATCH_UNSET)
-        d->pn_min_memory = (uint64_t)in->mem_per_node_mb;
-    if (in->mem_per_cpu_mb != SBATCH_UNSET)
-        d->pn_min_memory = (uint64_t)in->mem_per_cpu_mb | MEM_PER_CPU;
-}
-
-static void set_rules(const struct sbatch *in, job_desc_msg_t *d)
-{
-    static const uint16_t shared[] = {
-        [SBATCH_EXCLUSIVE_NODE] = JOB_SHARED_NONE,
-        [SBATCH_EXCLUSIVE_USER] = JOB_SHARED_USER,
-        [SBATCH_EXCLUSIVE_MCS] = JOB_SHARED_MCS,
-    };
-    if (in->exclusive != SBATCH_EXCLUSIVE_UNSET)
-        d->shared = shared[in->exclusive];
-    if (in->time_limit_min == SBATCH_INFINITE)
-        d->time_limit = INFINITE;
-    else if (in->time_limit_min != SBATCH_UNSET)
-        d->time_limit = (uint32_t)in->time_limit_min;
-    if (in->begin != SBATCH_UNSET)
-        d->begin_time = (time_t)in->begin;
-    if (in->requeue != SBATCH_UNSET)
-        d->requeue = (uint16_t)in->requeue;
-    if (in->hold)
-        d->priority = 0;
-    d->mail_type = mail_type(in->mail_type);
-    /* sbatch's own defaults, where they are not slurm_init_job_desc_msg()'s */
-    d->contiguous = 0;
-    d->mem_bind_type = 0;
-    d->task_dist = SLURM_DIST_UNKNOWN;
-}
-
-static char **string_list(const struct strs *list, struct arena *arena)
-{
-    char **v = arena_array(arena, list->n + 1, sizeof *v);
-    for (size_t i = 0; v && i < list->n; i++)
-        v[i] = unconst(list->v[i]);
-    return v;
-}
 
 static int submitted(const submit_response_msg_t *msg, struct arena *arena,
                      struct submit_reply *out, struct err *err)
@@ -234,7 +80,7 @@ static void listen_end(struct overheard *o, char *text, size_t size)
 static bool is_refusal(enum err_code code)
 {
     return code == ERR_INVALID || code == ERR_DENIED || code == ERR_LIMIT || code == ERR_BUSY ||
-           code == ERR_SLURM;
+           code == ERR_SLURM || code == ERR_FULL;
 }
 
 static int refused(int rc, const struct sbatch *in, const char *said, struct err *err)
@@ -244,6 +90,13 @@ static int refused(int rc, const struct sbatch *in, const char *said, struct err
      * an answer that it could not check. */
     if (err->code == ERR_MUNGE && !strstr(said, "auth_g_create"))
         err->code = ERR_IN_DOUBT;
+    /* One number for all limits: only how many jobs there are changes by itself. */
+    if (err->code == ERR_LIMIT && strstr(said, "SubmitJob")) {
+        err->code = ERR_FULL;
+        err->retry_after_ms = CLUSTER_SLURM_FULL_MS;
+    }
+    if (err->code == ERR_FULL && err->slurm_errno == EAGAIN)
+        said = "slurmctld has as many jobs as its MaxJobCount; there is room when some have ended";
     size_t used = strlen(err->text);
     if (*said && is_refusal(err->code))
         snprintf(err->text + used, sizeof err->text - used, " (%s)", said);
@@ -259,61 +112,171 @@ static int refused(int rc, const struct sbatch *in, const char *said, struct err
  */
 enum { LINE_MAX_BYTES = 60000 };
 
+const char *cluster_tag_mark(const struct bytes *request, struct arena *arena)
+{
+    char hex[2 * 16 + 1];
+    str_hex(request->p, request->n < 16 ? request->n : 16, hex);
+    return arena_printf(arena, "#slurm-agent=%s/", hex);
+}
+
 const char *cluster_tagged_line(const char *submit_line, const struct cluster_tag *tag,
                                 struct arena *arena)
 {
     if (!tag->request.n)
         return submit_line;
-    char hex[2 * 16 + 1] = "";
-    for (size_t i = 0; i < tag->request.n && i < 16; i++)
-        snprintf(hex + 2 * i, 3, "%02x", tag->request.p[i]);
+    const char *mark = cluster_tag_mark(&tag->request, arena);
     char tail[96];
-    int len = snprintf(tail, sizeof tail, " #slurm-agent=%s/%lld", hex, (long long)tag->attempt);
+    if (!mark)
+        return NULL;
+    int len = snprintf(tail, sizeof tail, " %s%lld", mark, (long long)tag->attempt);
     const char *line = str_or(submit_line, "sbatch");
-    size_t n = strnlen(line, LINE_MAX_BYTES - (size_t)len);
-    while (n && (line[n] & 0xc0) == 0x80)
-        n--;
+    size_t n = str_cut(line, LINE_MAX_BYTES - (size_t)len);
     return arena_printf(arena, "%.*s%s", (int)n, line, tail);
 }
 
-int cluster_submit(const struct sbatch *in, struct bytes script, const struct strs *arguments,
-                   const struct strs *environment, const char *work_dir, const char *submit_line,
-                   const struct cluster_tag *tag, struct arena *arena, struct submit_reply *out,
-                   struct err *err)
-{
-    job_desc_msg_t d;
-    slurm_init_job_desc_msg(&d);
-    d.user_id = getuid();
-    d.group_id = getgid();
-    set_size(in, &d);
-    set_rules(in, &d);
-    if (set_texts(in, work_dir, arena, &d, err) < 0)
-        return -1;
-    d.script = arena_strndup(arena, (const char *)script.p, script.n);
-    d.argv = string_list(arguments, arena);
-    d.argc = (uint32_t)arguments->n;
-    d.environment = string_list(environment, arena);
-    d.env_size = (uint32_t)environment->n;
-    const char *line = cluster_tagged_line(submit_line, tag, arena);
-    d.submit_line = unconst(line);
-    if (tag->alloc_sid)
-        d.alloc_sid = tag->alloc_sid;
-    if (!d.script || !d.argv || !d.environment || (tag->request.n && !line))
-        return err_set(err, ERR_LIMIT, "no memory for the job's script and environment");
+/* The components' descriptions, as libslurm wants them. */
+struct described {
+    job_desc_msg_t *v;
+    size_t n;
+    struct xlist *list; /* of a heterogeneous job */
+};
 
+static void described_done(struct described *d)
+{
+    if (d->list)
+        slurm_list_destroy(d->list);
+}
+
+static int describe(const struct cluster_submission *in, struct arena *arena, struct described *out,
+                    struct err *err)
+{
+    *out = (struct described){.n = in->jobs->n};
+    out->v = arena_array(arena, out->n, sizeof *out->v);
+    if (!out->v)
+        return err_set(err, ERR_LIMIT, "no memory for the job's options");
+    for (size_t i = 0; i < out->n; i++)
+        if (cluster_slurm_describe(&in->jobs->v[i], in, arena, &out->v[i], err) < 0)
+            return out->n > 1 ? err_while(err, "component %zu", i) : -1;
+    if (out->n == 1)
+        return 0;
+    /* the script runs in the first component */
+    out->list = slurm_list_create(NULL);
+    for (size_t i = 0; i < out->n; i++) {
+        if (i)
+            out->v[i].script = NULL;
+        slurm_list_append(out->list, &out->v[i]);
+    }
+    return 0;
+}
+
+int cluster_submit(const struct cluster_submission *in, struct arena *arena,
+                   struct submit_reply *out, struct err *err)
+{
     submit_response_msg_t *msg = NULL;
+    struct described d;
+    struct overheard ears;
+    char said[800];
+    if (describe(in, arena, &d, err) < 0) {
+        described_done(&d);
+        return -1;
+    }
+    listen_in(&ears);
+    cluster_slurm_begin();
+    FAILPOINT(before_rpc);
+    int rc = d.list ? slurm_submit_batch_het_job(d.list, &msg) : slurm_submit_batch_job(d.v, &msg),
+        saved = errno;
+    FAILPOINT(after_rpc);
+    listen_end(&ears, said, sizeof said);
+    described_done(&d);
+    errno = saved;
+    if (rc || !msg)
+        return refused(rc, &in->jobs->v[0], said, err);
+    rc = submitted(msg, arena, out, err);
+    slurm_free_submit_response_response_msg(msg);
+    return rc;
+}
+
+/* ---- when it would run ---- */
+
+/* slurm.h says that it frees the answer, and does not declare it. */
+extern void slurm_free_will_run_response_msg(will_run_response_msg_t *msg);
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Takes a component's answer into what is said of all. */
+static int take_will_run(const will_run_response_msg_t *msg, bool first, struct arena *arena,
+                         struct submit_reply *out, struct err *err)
+{
+    enum { PREEMPTED = 1000 };
+    size_t more = msg->preemptee_job_id ? (size_t)slurm_list_count(msg->preemptee_job_id) : 0,
+           n = out->preempted.n;
+    int64_t *ids = arena_array(arena, n + more + 1, sizeof *ids);
+    const char *nodes = str_or(msg->node_list, "");
+    char *all = first ? arena_strdup(arena, nodes)
+                      : arena_printf(arena, "%s,%s", str_or(out->nodes, ""), nodes);
+    if (!ids || !all)
+        return err_set(err, ERR_LIMIT, "no memory for what Slurm says");
+    if (n)
+        memcpy(ids, out->preempted.v, n * sizeof *ids);
+    if (more) {
+        struct listIterator *i = slurm_list_iterator_create(msg->preemptee_job_id);
+        for (const uint32_t *id; n < PREEMPTED && (id = slurm_list_next(i));)
+            ids[n++] = *id;
+        slurm_list_iterator_destroy(i);
+        qsort(ids, n, sizeof *ids, by_number);
+    }
+    out->preempted = (struct ints){ids, n};
+    uint32_t job_id = cluster_slurm_will_run_job(msg);
+    if (first || job_id < out->job_id)
+        out->job_id = job_id;
+    if (first || msg->start_time > out->start_time)
+        out->start_time = msg->start_time;
+    out->processors += msg->proc_cnt;
+    out->nodes = all;
+    if (msg->part_name)
+        out->partition = arena_strdup(arena, msg->part_name);
+    if (msg->job_submit_user_msg && *msg->job_submit_user_msg)
+        out->message = arena_strdup(arena, msg->job_submit_user_msg);
+    return 0;
+}
+
+static int ask_will_run(job_desc_msg_t *d, const struct sbatch *job, bool first,
+                        struct arena *arena, struct submit_reply *out, struct err *err)
+{
+    will_run_response_msg_t *msg = NULL;
     struct overheard ears;
     char said[800];
     listen_in(&ears);
     cluster_slurm_begin();
-    FAILPOINT(before_rpc);
-    int rc = slurm_submit_batch_job(&d, &msg), saved = errno;
-    FAILPOINT(after_rpc);
+    int rc = slurm_job_will_run2(d, &msg), saved = errno;
     listen_end(&ears, said, sizeof said);
     errno = saved;
     if (rc || !msg)
-        return refused(rc, in, said, err);
-    rc = submitted(msg, arena, out, err);
-    slurm_free_submit_response_response_msg(msg);
+        return refused(rc, job, said, err);
+    rc = take_will_run(msg, first, arena, out, err);
+    slurm_free_will_run_response_msg(msg);
     return rc;
+}
+
+int cluster_will_run(const struct cluster_submission *in, struct arena *arena,
+                     struct submit_reply *out, struct err *err)
+{
+    struct described d;
+    int rc = describe(in, arena, &d, err);
+    *out = (struct submit_reply){.test_only = true};
+    for (size_t i = 0; rc == 0 && i < d.n; i++)
+        rc = ask_will_run(&d.v[i], &in->jobs->v[i], i == 0, arena, out, err);
+    described_done(&d);
+    if (rc < 0 || d.n == 1)
+        return rc;
+    struct sbatch_nodes nodes;
+    if (cluster_nodes("nodes", out->nodes, arena, &nodes, err) < 0)
+        return -1;
+    out->nodes = nodes.distinct;
+    out->partition = NULL;
+    return 0;
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/str.h"
+
 /* name=value into buf, when we have the variable and it fits. */
 static int pass_on(char **envp, int n, const char *name, char *buf, size_t size)
 {
@@ -41,4 +43,18 @@ void command_make(struct command *out, const char *program, const char *conf_pat
         e = pass_on(out->envp, e, "WATCHDOG_USEC", out->watchdog, sizeof out->watchdog);
     }
     out->envp[e] = NULL;
+}
+
+void command_grant(struct command *out, const uint8_t request[MONITOR_REQUEST],
+                   const uint8_t hash[SEAL_HASH])
+{
+    int n = 0;
+    while (out->argv[n])
+        n++;
+    str_hex(request, MONITOR_REQUEST, out->grant);
+    out->grant[2 * (size_t)MONITOR_REQUEST] = ':';
+    str_hex(hash, SEAL_HASH, out->grant + 2 * (size_t)MONITOR_REQUEST + 1);
+    out->argv[n++] = "--grant";
+    out->argv[n++] = out->grant;
+    out->argv[n] = NULL;
 }

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agentd/conf.h"
 
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
 #define CONF_STRUCT agentd_conf
 #include "common/conf_keys.h"
 
+#include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/str.h"
 
@@ -27,6 +32,50 @@ static const enum log_level *find_level(const char *name)
     return NULL;
 }
 
+/* The settings are the site's, and whoever this process works for may have it open /dev/stdin: once
+ * they are read, nothing is there. */
+static int load_stdin(struct arena *arena, struct agentd_conf *out, struct err *err)
+{
+    int rc = conf_load_fd(STDIN_FILENO, "the settings on stdin", "agentd", keys, ARRAY_LEN(keys),
+                          arena, out, err);
+    AUTO(close) int none = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (none < 0 || dup2(none, STDIN_FILENO) < 0)
+        return err_errno(err, ERR_INTERNAL, "cannot close the settings on stdin");
+    return rc;
+}
+
+/* "10.0.0.1:6821", "[::1]:6821", "head:6821". */
+static bool has_port(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    long port = 0;
+    if (!colon || colon == address || (strchr(address, ':') != colon && colon[-1] != ']'))
+        return false;
+    for (const char *p = colon + 1; *p; p++) {
+        if (*p < '0' || *p > '9' || port > 65535)
+            return false;
+        port = port * 10 + (*p - '0');
+    }
+    return port > 0 && port <= 65535;
+}
+
+static int check_values(const char *path, const struct agentd_conf *c, struct err *err)
+{
+    if (!find_level(c->log_level))
+        return err_set(err, ERR_INVALID,
+                       "%s: log_level = %s: give err, warning, notice, info or debug", path,
+                       c->log_level);
+    if (*c->listen_tcp && !has_port(c->listen_tcp))
+        return err_set(err, ERR_INVALID,
+                       "%s: listen_tcp = %s: give an address of this host and a port, as in "
+                       "10.0.0.1:6821",
+                       path, c->listen_tcp);
+    if (addr_check_list("allow_from", c->allow_from, err) < 0 ||
+        addr_check_list("deny_endpoints", c->deny_endpoints, err) < 0)
+        return err_while(err, "%s", path);
+    return 0;
+}
+
 int agentd_conf_load(const char *path, struct arena *arena, struct agentd_conf *out,
                      struct err *err)
 {
@@ -34,15 +83,10 @@ int agentd_conf_load(const char *path, struct arena *arena, struct agentd_conf *
     int rc = 0;
     conf_defaults(keys, n, out);
     if (path && str_eq(path, AGENTD_CONF_STDIN))
-        rc =
-            conf_load_fd(STDIN_FILENO, "the settings on stdin", "agentd", keys, n, arena, out, err);
+        rc = load_stdin(arena, out, err);
     else if (path)
         rc = conf_load(path, "agentd", keys, n, arena, out, err);
-    if (rc == 0 && !find_level(out->log_level))
-        rc = err_set(err, ERR_INVALID,
-                     "%s: log_level = %s: give err, warning, notice, info or debug",
-                     str_or(path, "agentd.conf"), out->log_level);
-    return rc;
+    return rc < 0 ? rc : check_values(str_or(path, "agentd.conf"), out, err);
 }
 
 void agentd_conf_print(FILE *to, const struct agentd_conf *conf)
@@ -50,10 +94,10 @@ void agentd_conf_print(FILE *to, const struct agentd_conf *conf)
     conf_print(to, "agentd", keys, ARRAY_LEN(keys), conf);
 }
 
-/* What the monitor needs root's rights for, which it has given up. */
+/* What the monitor needs root's rights for, which it has given up, and what it holds open. */
 static bool is_fixed(const char *name)
 {
-    static const char *const names[] = {"user", "watch_user", "libexec_dir"};
+    static const char *const names[] = {"user", "watch_user", "libexec_dir", "grants_dir"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (str_eq(names[i], name))
             return true;

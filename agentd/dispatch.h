@@ -19,11 +19,12 @@ struct call {
     const struct op_entry *op;
     uint8_t session[SEAL_ID];
     uint64_t counter;
-    int64_t started_ms;
+    int64_t started_us;
     struct bytes body;  /* the request's msgpack body, owned */
     struct arena arena; /* what the body was unpacked into, and whatever else lives as long */
     void *state;        /* the handler's own, from the arena */
-    char what[64];      /* for the log: the job it was about */
+    char what[128];     /* for the log: the job it was about */
+    char request[33];   /* for the log: a submit's request id in hex */
     enum err_code code; /* for the log, of a call that is answered: what became of the job */
 };
 
@@ -31,8 +32,13 @@ struct call {
 void dispatch(struct agentd *a, struct listen_call *lc, struct user *user,
               const uint8_t session[SEAL_ID], uint64_t counter, struct bytes plain);
 
+/* Begins with the call: for paced.h, which may keep it for a while before. */
+void call_run(struct call *c);
+
 /* Decodes the call's body as its operation's request type, strictly. */
 int call_unpack(struct call *c, void *body, struct err *err);
+/* The same where nothing is asked for; false: it has been answered. */
+bool call_unpack_empty(struct call *c);
 /* body is a struct of the operation's reply type. */
 void call_reply(struct call *c, const void *body);
 /* The same for a body that is packed already. */
@@ -44,12 +50,14 @@ struct worker_answer;
 void call_pass_on(void *c, const struct worker_answer *answer);
 /* Frees the body and all that is in the arena: for a call that will wait. */
 void call_trim(struct call *c);
+/* Which operation it is, for metrics.h. */
+size_t call_op(const struct call *c);
 /* For the log's line about the call. */
 void call_about(struct call *c, const char *what);
 /* A line of its own about one of several jobs. */
 void call_log(const struct call *c, const char *what, enum err_code code);
 
-#define OP(id, name, number, body_max, request, reply, help) void op_##id(struct call *c);
+#define OP(id, name, number, who, body_max, request, reply, help) void op_##id(struct call *c);
 #include "common/ops.def"
 #undef OP
 

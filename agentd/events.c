@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agentd/events.h"
 
+#include "agentd/metrics.h"
 #include "common/clock.h"
 #include "common/str.h"
 
@@ -70,6 +71,7 @@ void events_free(struct events *e)
 bool events_add(struct events *e, enum event_what what, const char *was, int64_t number,
                 struct jobrec *rec)
 {
+    metrics_add(events, 0, 0, 1);
     while (e->first <= e->newest && e->bytes + weight(rec) > e->max_bytes)
         drop_oldest(e);
     if (e->newest + 1 - e->first >= e->size && !grow(e)) {

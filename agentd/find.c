@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "agentd/journal.h"
+#include "agentd/metrics.h"
+#include "agentd/staging.h"
 #include "agentd/table.h"
 #include "agentd/watch.h"
 #include "agentd/worker.h"
@@ -26,8 +28,9 @@ struct find {
     struct jobrecs recs;
     bool failed, incomplete; /* no memory for one of them */
     struct watch_status watch;
-    bool down; /* slurmctld has not said anything about these jobs */
-    bool anew; /* it has been asked for what the table lacked */
+    bool down;   /* slurmctld has not said anything about these jobs */
+    bool anew;   /* it has been asked for what the table lacked, or that was nothing */
+    bool waited; /* that was something */
     const char *source;
     char note[500];
 };
@@ -112,6 +115,8 @@ static void finish(struct find *f)
         fail(f, &err);
         return;
     }
+    if (!f->waited && !found.n_missing && f->source && str_eq(f->source, "table"))
+        metrics_add(memory_answers, call_op(f->call), 0, 1);
     str_copy(found.note, sizeof found.note, found.stale ? f->watch.error : f->note);
     f->fn(f->call, &found, &err);
     find_free(f);
@@ -122,6 +127,16 @@ static int add(void *arg, struct jobrec *rec)
     struct find *f = arg;
     f->failed |= !jobrecs_add(&f->recs, rec);
     return f->failed ? -1 : 0;
+}
+
+/* A record that a worker gave, as it is told. */
+static int add_told(void *arg, struct jobrec *rec)
+{
+    struct find *f = arg;
+    struct jobrec *told = staging_tell(f->call->a->staging, jobrec_ref(rec));
+    int rc = add(f, told);
+    jobrec_unref(told);
+    return rc;
 }
 
 /* ---- from slurmdbd ---- */
@@ -149,11 +164,11 @@ static int take_answer(void *arg, struct jobrec *rec)
         return 0;
     struct jobrec **there = jobrecs_with_id(f->recs.v, a->before, rec->job_id);
     if (!there)
-        return add(f, rec);
+        return add_told(f, rec);
     if ((*there)->phase == PHASE_UNKNOWN && rec->phase != PHASE_UNKNOWN &&
         (*there)->keys.uid == rec->keys.uid) {
         jobrec_unref(*there);
-        *there = jobrec_ref(rec);
+        *there = staging_tell(f->call->a->staging, jobrec_ref(rec));
     }
     return 0;
 }
@@ -285,6 +300,7 @@ static bool ask_anew(struct find *f)
     if (n > ONE_BY_ONE)
         watch_load(w, 0, &mark);
     f->anew = true;
+    f->waited = n > 0;
     if (n)
         watch_when(w, &mark, look_again, f);
     return n > 0;
@@ -532,7 +548,7 @@ static void on_worker(void *arg, const struct worker_answer *answer)
     AUTO(arena_done) struct arena arena = {0};
     struct jobs_reply r;
     struct err err = {0};
-    int rc = worker_jobs(answer, &arena, &r, add, f, &err);
+    int rc = worker_jobs(answer, &arena, &r, add_told, f, &err);
     if (answer->err.code == ERR_SLURM_DOWN) { /* what has ended may be known all the same */
         f->down = true;
         str_copy(f->watch.error, sizeof f->watch.error, answer->err.text);
@@ -572,13 +588,8 @@ static void ask_worker(struct find *f)
 static void begin(void *arg)
 {
     struct find *f = arg;
-    watch_status(f->call->a->watch, &f->watch);
+    watch_status_for(f->call->a->watch, &f->call->user->seen_by, &f->watch);
     f->down = f->watch.as_of == 0;
-    if (!watch_covers(f->call->a->watch, &f->call->user->seen_by) && !f->watch.stale) {
-        f->watch.stale = true;
-        str_copy(f->watch.error, sizeof f->watch.error,
-                 "your last change is not in the job table yet");
-    }
     if (f->watch.private_jobs && !f->down)
         ask_worker(f);
     else

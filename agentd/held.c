@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/seal.h"
 
 enum {
     BUCKETS = 16384, /* a power of two */
@@ -29,6 +30,7 @@ struct held {
     struct hold *ready, **ready_tail;
     size_t count;
     uint64_t news[BUCKETS];
+    uint64_t salt; /* odd: nobody knows which ids share a bucket */
     bool stopping;
 };
 
@@ -37,14 +39,14 @@ static uint64_t key_of(enum held_kind kind, uint32_t number)
     return (uint64_t)kind << 32 | number;
 }
 
-static size_t index_of(uint64_t key)
+static size_t index_of(const struct held *w, uint64_t key)
 {
-    return (key * 0x9e3779b97f4a7c15ULL) >> 50 & (BUCKETS - 1);
+    return (key * w->salt) >> 50 & (BUCKETS - 1);
 }
 
 static struct held_sub **bucket(struct held *w, uint64_t key)
 {
-    return &w->buckets[index_of(key)];
+    return &w->buckets[index_of(w, key)];
 }
 
 /* ---- one hold ---- */
@@ -202,10 +204,19 @@ int hold_weighs(struct hold *h, size_t n, struct err *err)
 
 /* ---- all of them ---- */
 
+bool held_awaits(const struct held *w, enum held_kind kind, uint32_t number)
+{
+    uint64_t key = key_of(kind, number);
+    for (const struct held_sub *s = w->buckets[index_of(w, key)]; s; s = s->next)
+        if (s->key == key)
+            return true;
+    return false;
+}
+
 void held_happened(struct held *w, enum held_kind kind, uint32_t number)
 {
     uint64_t key = key_of(kind, number);
-    w->news[index_of(key)]++;
+    w->news[index_of(w, key)]++;
     for (struct held_sub *s = *bucket(w, key); s; s = s->next)
         if (s->key == key)
             make_ready(s->hold, HELD_HAPPENED);
@@ -241,6 +252,8 @@ struct held *held_new(struct agentd *a, struct err *err)
         held_free(w);
         return NULL;
     }
+    seal_random(&w->salt, sizeof w->salt);
+    w->salt |= 1;
     w->a = a;
     w->ready_tail = &w->ready;
     return w;
@@ -256,6 +269,14 @@ void held_stop(struct held *w)
     run(w, SIZE_MAX, INT64_MAX);
 }
 
+void held_let_go(struct held *w, const struct user *u)
+{
+    for (struct hold *h = w->all; h; h = h->next)
+        if (h->call->user == u)
+            make_ready(h, HELD_STOPPING);
+    run(w, SIZE_MAX, INT64_MAX);
+}
+
 void held_free(struct held *w)
 {
     if (!w)
@@ -267,7 +288,7 @@ void held_free(struct held *w)
 
 uint64_t held_news(const struct held *w, enum held_kind kind, uint32_t number)
 {
-    return w->news[index_of(key_of(kind, number))];
+    return w->news[index_of(w, key_of(kind, number))];
 }
 
 size_t held_count(const struct held *w)

@@ -61,8 +61,14 @@ int hold_for(struct hold *h, enum held_kind kind, uint32_t number, struct err *e
  * waits for.  After the last hold_for(); ERR_BUSY as there. */
 int hold_weighs(struct hold *h, size_t n, struct err *err);
 
+/* Resumes the user's with HELD_STOPPING, before it returns. */
+struct user;
+void held_let_go(struct held *w, const struct user *u);
+
 /* That has happened: everybody who waits for it is resumed soon, never before this returns. */
 void held_happened(struct held *w, enum held_kind kind, uint32_t number);
+/* Is anybody held who may wait for it? */
+bool held_awaits(const struct held *w, enum held_kind kind, uint32_t number);
 /* Grows with that, and sometimes without.  What happens between a look and hold_for() wakes nobody:
  * whoever looks in several turns of the loop compares, and looks again. */
 uint64_t held_news(const struct held *w, enum held_kind kind, uint32_t number);

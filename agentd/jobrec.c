@@ -5,6 +5,8 @@
 
 #include "common/str.h"
 
+enum { REFUSAL_S = 2 }; /* a submit is judged in less, while slurmctld's locks are held */
+
 /* ---- what is worth telling ---- */
 
 /* FNV-1a: keeps changes apart; nobody gains by a collision but to hide a change of their own job.
@@ -61,6 +63,7 @@ static void fill(struct jobrec *r, const struct job *j)
     r->in_het = j->het_job_id != 0;
     r->phase = j->phase ? phase_find(j->phase) : jobstate_phase(j->state, &j->flags);
     r->ended = phase_ended(r->phase);
+    r->held = j->priority == 0 && str_eq(j->state, "PENDING");
     r->submit_time = j->submit_time;
     r->start_time = j->start_time;
     r->end_time = j->end_time;
@@ -111,6 +114,18 @@ struct jobrec *jobrec_new(struct bytes packed, struct err *err)
     return r;
 }
 
+struct jobrec *jobrec_of(const struct job *job, struct err *err)
+{
+    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
+    if (out)
+        msg_pack(&job_type, job, out);
+    struct bytes packed = out ? wire_out_bytes(out) : (struct bytes){NULL, 0};
+    if (packed.p)
+        return jobrec_new(packed, err);
+    err_set(err, ERR_LIMIT, "no memory for another job");
+    return NULL;
+}
+
 struct jobrec *jobrec_ref(struct jobrec *r)
 {
     r->refs++;
@@ -135,6 +150,39 @@ bool jobrec_same_run(const struct jobrec *a, const struct jobrec *b)
 {
     return a->job_id == b->job_id && a->group == b->group && a->submit_time == b->submit_time &&
            a->restarts == b->restarts;
+}
+
+/* How it is known is in the packed body alone: -1 when that cannot be read. */
+static int had_node(const struct jobrec *r)
+{
+    AUTO(arena_done) struct arena arena = {0};
+    struct err err = {0};
+    struct job j;
+    if (msg_unpack(&job_type, r->packed, &arena, MSG_LENIENT, &j, &err) < 0)
+        return -1;
+    return j.nodes || j.batch_host;
+}
+
+bool jobrec_ran(const struct jobrec *r)
+{
+    return had_node(r) > 0;
+}
+
+/* What cannot be read may have run. */
+static bool never_began(const struct jobrec *r, const char *state)
+{
+    return r->ended && !r->restarts && r->start_time >= r->end_time &&
+           str_eq(r->keys.state, state) && had_node(r) == 0;
+}
+
+bool jobrec_is_refusal(const struct jobrec *r)
+{
+    return r->end_time - r->submit_time <= REFUSAL_S && never_began(r, "FAILED");
+}
+
+bool jobrec_is_refused_part(const struct jobrec *r)
+{
+    return r->in_het && never_began(r, "CANCELLED");
 }
 
 bool jobrec_named(const struct jobrec *r, const struct jobid *id)

@@ -28,6 +28,7 @@ struct jobrec {
     uint32_t task; /* of an array, when it is one alone; else JOBREC_NO_TASK */
     bool in_array, in_het;
     bool ended; /* phase is an end */
+    bool held;  /* it waits, and its priority is 0 */
     enum phase phase;
     int64_t submit_time, start_time, end_time, restarts;
     uint64_t change; /* a hash of what is worth telling about when it becomes different */
@@ -39,6 +40,8 @@ struct jobrec {
 /* packed is a whole `job` body, copied.  ERR_PROTOCOL for what is none, ERR_LIMIT without memory.
  */
 struct jobrec *jobrec_new(struct bytes packed, struct err *err);
+/* The same of a job that is to be packed. */
+struct jobrec *jobrec_of(const struct job *job, struct err *err);
 struct jobrec *jobrec_ref(struct jobrec *r);
 void jobrec_unref(struct jobrec *r); /* NULL is fine */
 CLEANUP_FN(struct jobrec, jobrec_unref)
@@ -48,6 +51,15 @@ CLEANUP_FN(struct jobrec, jobrec_unref)
 bool jobrec_same_job(const struct jobrec *then, const struct jobrec *now);
 /* And the same run of it? */
 bool jobrec_same_run(const struct jobrec *a, const struct jobrec *b);
+/* Has it had a node? */
+bool jobrec_ran(const struct jobrec *r);
+/* slurmctld keeps a record of some of what it refuses: as of a job that has failed at once and
+ * never had a node.  One that was taken and then cancelled is CANCELLED; one that was taken and
+ * that the scheduler then finds impossible FAILED, too, but later. */
+bool jobrec_is_refusal(const struct jobrec *r);
+/* Or a component of a heterogeneous job, which slurmctld cancels when it refuses another one; it
+ * looks like a component that was cancelled before it began. */
+bool jobrec_is_refused_part(const struct jobrec *r);
 /* Is it one of those that the id names? */
 bool jobrec_named(const struct jobrec *r, const struct jobid *id);
 /* One of n that are in the order of jobid_order()?  Looks at a few of them: ten thousand tasks of

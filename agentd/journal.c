@@ -3,7 +3,6 @@
 #include "agentd/journal.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -12,17 +11,18 @@
 #include <systemd/sd-event.h>
 
 #include "agentd/journal_db.h"
+#include "agentd/journal_works.h"
+#include "agentd/metrics.h"
 #include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/fdio.h"
 #include "common/log.h"
 #include "common/str.h"
+#include "common/thread.h"
 
 enum {
     WRITE_ROWS = 1000000, /* that wait */
     WRITE_BYTES = 512 << 20,
-    FIND_WORKS = 20000,       /* of one user */
-    FIND_BYTES = 64 << 20,    /* of their ids and strings */
     TRANSACTION_ROWS = 10000, /* about */
     ALIVE_S = 20,             /* between two notes that jobs are being watched */
     HUNG_MS = 5000,           /* a disk that takes longer does not answer */
@@ -31,46 +31,6 @@ enum {
 };
 
 static const char HUNG_TEXT[] = "the journal's disk does not answer";
-
-/* Those before WORK_FIND write. */
-enum kind {
-    WORK_PUT,
-    WORK_SAW,
-    WORK_ALIVE,
-    WORK_BEGIN,
-    WORK_NOTE,
-    WORK_FIND,
-    WORK_SEEN,
-    WORK_GET,
-    WORK_OPEN,
-};
-
-/* What is asked, and then its answer. */
-struct work {
-    struct work *next;
-    enum kind kind;
-    journal_fn fn; /* NULL: nobody wants to know */
-    void *arg;
-    struct arena arena;               /* FIND: the query's strings and ids */
-    struct journal_finding finding;   /* PUT, SAW: its rows alone */
-    int64_t alive, whole;             /* ALIVE */
-    struct journal_requests requests; /* BEGIN, NOTE, GET, OPEN */
-    size_t bytes;                     /* as counted in the queue */
-    bool again;                       /* FIND, SEEN: there is a further part */
-    struct err err;
-};
-
-struct list {
-    struct work *first, **tail;
-    size_t works, rows, bytes;
-};
-
-/* A user's questions.  Users take turns. */
-struct asker {
-    struct asker *next;
-    uint32_t uid;
-    struct list finds;
-};
 
 struct journal {
     sd_event_source *done_source, *tick;
@@ -84,126 +44,16 @@ struct journal {
     pthread_mutex_t lock;
     pthread_cond_t more_work;
     /* under the lock */
-    struct list writes; /* go before all questions */
-    struct asker *askers, **askers_tail;
-    struct list done;
+    struct works writes; /* go before all questions */
+    struct askers askers;
+    struct works done;
     bool closing;
     int64_t busy_ms;             /* since when it writes; 0: it does not */
     struct journal_state posted; /* how things stood after the last work or chore */
 
-    struct journal_db *db; /* the thread's */
+    struct journal_db *db;         /* the thread's */
+    struct journal_staging staged; /* as it was when we began */
 };
-
-/* ---- works ---- */
-
-static struct work *work_new(enum kind kind, journal_fn fn, void *arg)
-{
-    struct work *w = calloc(1, sizeof *w);
-    if (!w)
-        return NULL;
-    w->kind = kind;
-    w->fn = fn;
-    w->arg = arg;
-    return w;
-}
-
-static void work_free(struct work *w)
-{
-    journal_finding_done(&w->finding);
-    free(w->requests.rows);
-    arena_done(&w->arena);
-    free(w);
-}
-
-static bool is_write(const struct work *w)
-{
-    return w->kind < WORK_FIND;
-}
-
-static size_t rows_of(const struct work *w)
-{
-    return is_write(w) ? w->finding.n + w->requests.n : 0;
-}
-
-static void list_init(struct list *l)
-{
-    *l = (struct list){.tail = &l->first};
-}
-
-static void list_add(struct list *l, struct work *w)
-{
-    w->next = NULL;
-    *l->tail = w;
-    l->tail = &w->next;
-    l->works++;
-    l->rows += rows_of(w);
-    l->bytes += w->bytes;
-}
-
-/* Gives all that was in it. */
-static struct work *list_take(struct list *l)
-{
-    struct work *first = l->first;
-    list_init(l);
-    return first;
-}
-
-static struct work *list_take_one(struct list *l)
-{
-    struct work *w = l->first;
-    l->first = w->next;
-    if (!l->first)
-        l->tail = &l->first;
-    l->works--;
-    l->bytes -= w->bytes;
-    w->next = NULL;
-    return w;
-}
-
-/* ---- questions: users in turn; under the lock ---- */
-
-static struct asker *asker_of(struct journal *j, uint32_t uid)
-{
-    struct asker *a = j->askers;
-    while (a && a->uid != uid)
-        a = a->next;
-    if (a || !(a = calloc(1, sizeof *a)))
-        return a;
-    a->uid = uid;
-    list_init(&a->finds);
-    *j->askers_tail = a;
-    j->askers_tail = &a->next;
-    return a;
-}
-
-static struct work *next_find(struct journal *j)
-{
-    struct asker *a = j->askers;
-    if (!a)
-        return NULL;
-    struct work *w = list_take_one(&a->finds);
-    j->askers = a->next;
-    if (!j->askers)
-        j->askers_tail = &j->askers;
-    if (!a->finds.first) {
-        free(a);
-        return w;
-    }
-    a->next = NULL;
-    *j->askers_tail = a;
-    j->askers_tail = &a->next;
-    return w;
-}
-
-/* False: the user has too many. */
-static bool add_find(struct journal *j, struct work *w, bool again)
-{
-    struct asker *a = asker_of(j, w->finding.query.asker);
-    if (!a || (!again && (a->finds.works >= FIND_WORKS || a->finds.bytes > FIND_BYTES)))
-        return false;
-    list_add(&a->finds, w);
-    return true;
-}
 
 /* ---- the thread ---- */
 
@@ -226,6 +76,8 @@ static int do_write(struct journal *j, struct work *w, struct err *err)
         return journal_db_request_begin(j->db, &w->requests, err);
     case WORK_NOTE:
         return journal_db_request_note(j->db, &w->requests, err);
+    case WORK_STAGING_NOTE:
+        return journal_db_staging_note(j->db, &w->staging, err);
     default:
         return 0;
     }
@@ -237,14 +89,16 @@ static struct work *do_writes(struct journal *j, struct work *first)
     struct err err = {0};
     struct work *end = first;
     size_t rows = 0;
+    int64_t begun_us = clock_mono_us();
     int rc = journal_db_begin(j->db, &err);
     for (; end && rows < TRANSACTION_ROWS; end = end->next) {
         rc = rc == 0 ? do_write(j, end, &err) : rc;
-        rows += rows_of(end);
+        rows += work_rows(end);
     }
     FAILPOINT(before_commit);
     if (rc == 0)
         rc = journal_db_commit(j->db, &err);
+    first->commit_us = clock_mono_us() - begun_us;
     if (first->kind == WORK_BEGIN)
         FAILPOINT(after_commit);
     else
@@ -270,8 +124,8 @@ static void post(struct journal *j, struct work *first, const struct work *end)
         next = w->next;
         bool again = w->again;
         w->again = false;
-        if (!again || !add_find(j, w, true))
-            list_add(&j->done, w);
+        if (!again || !askers_add(&j->askers, w, true))
+            works_add(&j->done, w);
     }
     pthread_mutex_unlock(&j->lock);
     if (news)
@@ -302,6 +156,9 @@ static void look_up(struct journal *j, struct work *w)
     case WORK_OPEN:
         journal_db_requests_open(j->db, &w->requests, &w->err);
         break;
+    case WORK_STAGING_FIND:
+        journal_db_staging_find(j->db, &w->staging, &w->err);
+        break;
     default:
         journal_db_find(j->db, &w->finding, &w->again, &w->err);
     }
@@ -312,16 +169,15 @@ static void look_up(struct journal *j, struct work *w)
 static bool take_work(struct journal *j, struct work **ret_writes, struct work **ret_find)
 {
     int64_t until = journal_db_due(j->db);
-    const struct timespec ts = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
     pthread_mutex_lock(&j->lock);
-    while (!j->writes.first && !j->askers && !j->closing && clock_mono_ms() < until)
-        pthread_cond_timedwait(&j->more_work, &j->lock, &ts);
-    for (struct work *w; j->closing && (w = next_find(j));) {
+    while (!j->writes.first && !j->askers.first && !j->closing && clock_mono_ms() < until)
+        thread_cond_wait(&j->more_work, &j->lock, until);
+    for (struct work *w; j->closing && (w = askers_next(&j->askers));) {
         err_set(&w->err, ERR_BUSY, "the server is stopping");
-        list_add(&j->done, w);
+        works_add(&j->done, w);
     }
-    *ret_writes = list_take(&j->writes);
-    *ret_find = *ret_writes ? NULL : next_find(j);
+    *ret_writes = works_take(&j->writes);
+    *ret_find = *ret_writes ? NULL : askers_next(&j->askers);
     bool go_on = *ret_writes || *ret_find || !j->closing;
     pthread_mutex_unlock(&j->lock);
     return go_on;
@@ -346,20 +202,33 @@ static void *thread(void *arg)
 
 /* ---- the loop's side ---- */
 
+static void count(const struct work *w)
+{
+    if (w->commit_us) {
+        metrics_add(commits, result_of(w->err.code), 0, 1);
+        histogram_add(&metrics.commit_time[0], w->commit_us);
+    }
+    if (w->err.code == ERR_NONE)
+        metrics_add(commit_rows, 0, 0, (int64_t)work_rows(w));
+}
+
 static void deliver(struct journal *j)
 {
     pthread_mutex_lock(&j->lock);
-    struct work *w = list_take(&j->done);
+    struct work *w = works_take(&j->done);
     j->seen = j->posted;
     pthread_mutex_unlock(&j->lock);
     while (w) {
         struct work *next = w->next;
         const struct journal_finding *f = &w->finding;
-        size_t n = is_write(w) || w->err.code == ERR_NONE ? f->n : 0;
+        count(w);
+        size_t n = work_writes(w) || w->err.code == ERR_NONE ? f->n : 0;
         if (w->fn)
             w->fn(w->arg, f->rows, n, f->more, &w->err);
         if (w->requests.fn)
             journal_requests_tell(&w->requests, w->arg, &w->err);
+        if (w->staging.fn)
+            journal_staging_tell(&w->staging, w->arg, &w->err);
         work_free(w);
         w = next;
     }
@@ -375,21 +244,21 @@ static int64_t hung_ms(const struct journal *j)
 /* Under the lock.  Whoever asked comes again; what the broker itself wants to know has time. */
 static void withdraw_finds(struct journal *j)
 {
-    struct list kept;
-    list_init(&kept);
-    for (struct work *w; (w = next_find(j));) {
-        if (w->kind != WORK_FIND) {
-            list_add(&kept, w);
+    struct works kept;
+    works_init(&kept);
+    for (struct work *w; (w = askers_next(&j->askers));) {
+        if (!work_is_a_users(w)) {
+            works_add(&kept, w);
             continue;
         }
         err_set(&w->err, ERR_BUSY, "%s", HUNG_TEXT);
-        list_add(&j->done, w);
+        works_add(&j->done, w);
     }
-    for (struct work *w = list_take(&kept), *next; w; w = next) {
+    for (struct work *w = works_take(&kept), *next; w; w = next) {
         next = w->next;
-        if (!add_find(j, w, true)) {
+        if (!askers_add(&j->askers, w, true)) {
             err_set(&w->err, ERR_BUSY, "no memory");
-            list_add(&j->done, w);
+            works_add(&j->done, w);
         }
     }
 }
@@ -421,24 +290,25 @@ static bool add_write(struct journal *j, struct work *w)
 {
     if (j->writes.rows + w->finding.n > WRITE_ROWS || j->writes.bytes + w->bytes > WRITE_BYTES)
         return false;
-    list_add(&j->writes, w);
+    works_add(&j->writes, w);
     return true;
 }
 
 static void submit(struct journal *j, struct work *w)
 {
     pthread_mutex_lock(&j->lock);
-    bool hung = w->kind == WORK_FIND && hung_ms(j);
-    bool taken = !j->closing && !hung && (is_write(w) ? add_write(j, w) : add_find(j, w, false));
+    bool hung = work_is_a_users(w) && hung_ms(j);
+    bool taken = !j->closing && !hung &&
+                 (work_writes(w) ? add_write(j, w) : askers_add(&j->askers, w, false));
     if (taken) {
         pthread_cond_signal(&j->more_work);
     } else {
         err_set(&w->err, ERR_BUSY, "%s",
-                j->closing    ? "the server is stopping"
-                : hung        ? HUNG_TEXT
-                : is_write(w) ? "the journal has too much to write"
-                              : "too many requests of yours wait for the journal");
-        list_add(&j->done, w);
+                j->closing       ? "the server is stopping"
+                : hung           ? HUNG_TEXT
+                : work_writes(w) ? "the journal has too much to write"
+                                 : "too many requests of yours wait for the journal");
+        works_add(&j->done, w);
     }
     pthread_mutex_unlock(&j->lock);
     if (!taken)
@@ -453,8 +323,8 @@ static void no_memory(journal_fn fn, void *arg)
         fn(arg, NULL, 0, false, &err);
 }
 
-static void write_records(struct journal *j, enum kind kind, struct jobrec *const *recs, size_t n,
-                          journal_fn fn, void *arg)
+static void write_records(struct journal *j, enum work_kind kind, struct jobrec *const *recs,
+                          size_t n, journal_fn fn, void *arg)
 {
     struct work *w = work_new(kind, fn, arg);
     if (!w || !(w->finding.rows = calloc(n ? n : 1, sizeof *w->finding.rows))) {
@@ -542,7 +412,7 @@ void journal_find(struct journal *j, const struct journal_query *q, journal_fn f
 
 /* ---- requests ---- */
 
-static void ask_requests(struct journal *j, enum kind kind, uint32_t asker,
+static void ask_requests(struct journal *j, enum work_kind kind, uint32_t asker,
                          struct journal_requests *r, bool ok, void *arg)
 {
     struct err err = {0};
@@ -568,11 +438,12 @@ void journal_request_begin(struct journal *j, const struct request_row *want,
     ask_requests(j, WORK_BEGIN, want->uid, &r, ok, arg);
 }
 
-void journal_request_note(struct journal *j, const struct request_row *rows, size_t n)
+void journal_request_note(struct journal *j, const struct request_row *rows, size_t n,
+                          journal_requests_fn fn, void *arg)
 {
     struct journal_requests r;
-    bool ok = journal_requests_init(&r, rows, n, NULL);
-    ask_requests(j, WORK_NOTE, 0, &r, ok, NULL);
+    bool ok = journal_requests_init(&r, rows, n, fn);
+    ask_requests(j, WORK_NOTE, 0, &r, ok, arg);
 }
 
 void journal_request_get(struct journal *j, uint32_t uid, const uint8_t id[REQUEST_ID],
@@ -589,6 +460,57 @@ void journal_requests_open(struct journal *j, int64_t since, journal_requests_fn
 {
     struct journal_requests r = {.fn = fn, .since = since};
     ask_requests(j, WORK_OPEN, 0, &r, true, arg);
+}
+
+/* ---- staging ---- */
+
+static void ask_staging(struct journal *j, enum work_kind kind, struct journal_staging *s, bool ok,
+                        void *arg)
+{
+    struct err err = {0};
+    struct work *w = ok ? work_new(kind, NULL, arg) : NULL;
+    if (!w) {
+        err_set(&err, ERR_BUSY, "no memory");
+        if (s->fn)
+            journal_staging_tell(s, arg, &err);
+        journal_staging_done(s);
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++)
+        w->bytes += sizeof *s->rows + s->rows[i].manifest.n;
+    w->staging = *s;
+    w->finding.query.asker = s->uid;
+    submit(j, w);
+}
+
+void journal_staging_note(struct journal *j, const struct staging_row *rows, size_t n,
+                          journal_staging_fn fn, void *arg)
+{
+    struct journal_staging s;
+    bool ok = journal_staging_init(&s, rows, n, fn);
+    ask_staging(j, WORK_STAGING_NOTE, &s, ok, arg);
+}
+
+void journal_staging_open(struct journal *j, journal_staging_fn fn, void *arg)
+{
+    struct journal_staging s = {.fn = fn};
+    ask_staging(j, WORK_STAGING_FIND, &s, true, arg);
+}
+
+void journal_staging_get(struct journal *j, uint32_t uid, int64_t job_id, journal_staging_fn fn,
+                         void *arg)
+{
+    struct journal_staging s = {.fn = fn, .uid = uid, .job_id = job_id};
+    ask_staging(j, WORK_STAGING_FIND, &s, true, arg);
+}
+
+void journal_staging_first(struct journal *j, journal_staging_fn fn, void *arg)
+{
+    struct journal_staging s = j->staged;
+    struct err none = {0};
+    j->staged = (struct journal_staging){0};
+    fn(arg, s.rows, s.n, &none);
+    journal_staging_done(&s);
 }
 
 const uint8_t *journal_instance(const struct journal *j)
@@ -614,6 +536,14 @@ const char *journal_trouble(struct journal *j)
     return *j->seen.trouble ? j->seen.trouble : NULL;
 }
 
+size_t journal_waiting(struct journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    size_t n = j->writes.rows;
+    pthread_mutex_unlock(&j->lock);
+    return n;
+}
+
 int64_t journal_newest(const struct journal *j)
 {
     return j->seen.newest;
@@ -634,17 +564,9 @@ int64_t journal_whole(const struct journal *j)
 
 static int start_thread(struct journal *j, struct err *err)
 {
-    sigset_t all, old;
-    pthread_condattr_t attr;
     pthread_mutex_init(&j->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&j->more_work, &attr);
-    pthread_condattr_destroy(&attr);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    int rc = pthread_create(&j->thread, NULL, thread, j);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    thread_cond_init(&j->more_work);
+    int rc = thread_start(&j->thread, thread, j);
     j->started = rc == 0;
     return rc == 0 ? 0 : err_set(err, ERR_INTERNAL, "cannot start a thread: %s", strerror(rc));
 }
@@ -656,9 +578,9 @@ struct journal *journal_new(struct sd_event *loop, const struct agentd_conf *con
         err_set(err, ERR_INTERNAL, "no memory");
         return NULL;
     }
-    list_init(&j->writes);
-    list_init(&j->done);
-    j->askers_tail = &j->askers;
+    works_init(&j->writes);
+    works_init(&j->done);
+    askers_init(&j->askers);
     j->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     /* Opened here, so that the first question is answered rightly. */
     if ((j->db = journal_db_new(conf, err)) &&
@@ -669,7 +591,10 @@ struct journal *journal_new(struct sd_event *loop, const struct agentd_conf *con
          sd_event_source_set_enabled(j->tick, SD_EVENT_ON) < 0))
         err_set(err, ERR_INTERNAL, "cannot set up the journal");
     if (err->code == ERR_NONE) {
+        struct err ignored = {0};
         j->posted = j->seen = *journal_db_state(j->db);
+        if (!*j->seen.trouble && journal_db_staging_find(j->db, &j->staged, &ignored) < 0)
+            log_warning("staged jobs cannot be read from the journal: %s", ignored.text);
         if (start_thread(j, err) == 0)
             return j;
     }
@@ -703,6 +628,7 @@ void journal_free(struct journal *j)
     while (j->done.first) /* a callback may ask anew, and is refused */
         deliver(j);
     journal_db_free(j->db);
+    journal_staging_done(&j->staged);
     if (j->started) {
         pthread_mutex_destroy(&j->lock);
         pthread_cond_destroy(&j->more_work);

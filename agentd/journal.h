@@ -26,6 +26,8 @@ struct journal *journal_new(struct sd_event *loop, const struct agentd_conf *con
 void journal_free(struct journal *j);
 /* Why nothing can be kept at the moment; NULL when it can.  Good until the next call. */
 const char *journal_trouble(struct journal *j);
+/* Rows that wait to be written. */
+size_t journal_waiting(struct journal *j);
 /* The highest number given to a final record that is on disk: later ones are above it, also those
  * of a journal that is made in place of a lost one.  0: the file was never opened. */
 int64_t journal_newest(const struct journal *j);

@@ -13,7 +13,7 @@
 #include "common/str.h"
 
 enum {
-    SCHEMA = 3,
+    SCHEMA = 6,
     APPLICATION_ID = 0x534c4147, /* "SLAG" */
     CHECK_MS = 2000,             /* of the file when it is opened: what can be seen in this time */
     PRUNE_STEP = 500,            /* rows */
@@ -28,14 +28,18 @@ enum {
     "FROM ended e JOIN record r ON r.number = e.number WHERE "
 
 #define REQUEST_COLUMNS                                                                            \
-    "uid, id, hash, state, attempt, tag, begun, changed, job_id, submit_time, code, text"
+    "uid, id, hash, state, attempt, tag, begun, changed, job_id, submit_time, code, text, "        \
+    "clock"
+
+#define STAGING_COLUMNS                                                                            \
+    "uid, id, task, state, attempt, job_id, submit_time, begun, changed, code, files, bytes, text"
 
 static const char *const sql[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
     [ST_COMMIT] = "COMMIT",
     [ST_PROBE] = "UPDATE meta SET value = ?1 WHERE name = 'opened'",
     [ST_ALIVE] = "UPDATE meta SET value = ?1 WHERE name = ?2",
-    [ST_SAW] = "REPLACE INTO seen (job_id, submit_time, body) VALUES (?1, ?2, ?3)",
+    [ST_SAW] = "REPLACE INTO seen (job_id, submit_time, body, grp) VALUES (?1, ?2, ?3, ?4)",
     [ST_SEEN] = "SELECT job_id, body FROM seen WHERE job_id > ?1 ORDER BY job_id LIMIT ?2",
     [ST_FORGET] = "DELETE FROM seen WHERE job_id = ?1 AND submit_time <= ?2",
     [ST_KNOWN] = "SELECT number, phase FROM ended "
@@ -56,8 +60,14 @@ static const char *const sql[ST_COUNT] = {
                   "ORDER BY end_time LIMIT ?2",
     [ST_BEGINS] = "UPDATE meta SET value = max(value, ?1) WHERE name = 'begins'",
     [ST_REQUEST_GET] = "SELECT " REQUEST_COLUMNS " FROM request WHERE uid = ?1 AND id = ?2",
-    [ST_REQUEST_PUT] = "INSERT OR REPLACE INTO request (" REQUEST_COLUMNS ") "
-                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    /* No REPLACE: rows are counted by triggers. */
+    [ST_REQUEST_PUT] = "INSERT INTO request (" REQUEST_COLUMNS ") "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "
+                       "ON CONFLICT (uid, id) DO UPDATE SET hash = ?3, state = ?4, attempt = ?5, "
+                       "tag = ?6, begun = ?7, changed = ?8, job_id = ?9, submit_time = ?10, "
+                       "code = ?11, text = ?12, clock = ?13",
+    [ST_REQUESTS_KEPT] = "SELECT kept FROM request_user WHERE uid = ?1",
+    [ST_REQUESTS_OLDEST] = "SELECT min(changed) FROM request WHERE uid = ?1 AND state > 3",
     /* By state: see requests.def. */
     [ST_REQUESTS_OPEN] = "SELECT " REQUEST_COLUMNS " FROM request WHERE state <= 3 "
                          "UNION ALL SELECT " REQUEST_COLUMNS " FROM request "
@@ -65,6 +75,22 @@ static const char *const sql[ST_COUNT] = {
                          "LIMIT ?2",
     [ST_REQUESTS_PRUNE] = "DELETE FROM request WHERE number IN "
                           "(SELECT number FROM request WHERE state > 3 AND changed < ?1 LIMIT ?2)",
+    [ST_STAGING_PUT] =
+        "INSERT INTO staging (" STAGING_COLUMNS ", manifest) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) "
+        "ON CONFLICT (uid, id, task) DO UPDATE SET state = ?4, attempt = ?5, job_id = ?6, "
+        "submit_time = ?7, begun = ?8, changed = ?9, code = ?10, files = ?11, bytes = ?12, "
+        "text = ?13, manifest = coalesce(?14, manifest)",
+    /* By state: see staging.def. */
+    [ST_STAGING_OPEN] =
+        "SELECT " STAGING_COLUMNS ", CASE WHEN state < 10 THEN manifest END FROM staging "
+        "WHERE state < 10 OR (state = 10 AND code <> 0) OR (task >= 0 AND (uid, id) IN "
+        "(SELECT uid, id FROM staging WHERE state < 10 AND task = -1)) ORDER BY task, number "
+        "LIMIT ?1",
+    [ST_STAGING_JOB] = "SELECT " STAGING_COLUMNS ", manifest FROM staging "
+                       "WHERE job_id = ?1 AND uid = ?2 ORDER BY begun DESC, task LIMIT ?3",
+    [ST_STAGING_PRUNE] = "DELETE FROM staging WHERE number IN "
+                         "(SELECT number FROM staging WHERE state = 10 AND changed < ?1 LIMIT ?2)",
     [ST_SEQUENCE] = "UPDATE meta SET value = value + 1 WHERE name = 'sequence'",
 };
 
@@ -115,8 +141,46 @@ static const char schema_3[] =
     "PRAGMA user_version = 3;"
     "COMMIT;";
 
+/* A clock that is set back while no broker runs. */
+static const char schema_4[] = "BEGIN;"
+                               "ALTER TABLE request ADD COLUMN clock INTEGER NOT NULL DEFAULT 0;"
+                               "PRAGMA user_version = 4;"
+                               "COMMIT;";
+/* Jobs whose data is moved, and of each end of theirs what was stored: staging.def. */
+static const char schema_5[] =
+    "BEGIN;"
+    "CREATE TABLE staging (number INTEGER PRIMARY KEY, uid INTEGER NOT NULL, id BLOB NOT NULL,"
+    " task INTEGER NOT NULL, state INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " job_id INTEGER NOT NULL, submit_time INTEGER NOT NULL, begun INTEGER NOT NULL,"
+    " changed INTEGER NOT NULL, code INTEGER NOT NULL, files INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL, text TEXT NOT NULL, manifest BLOB, UNIQUE (uid, id, task));"
+    "CREATE INDEX staging_open ON staging (state);"
+    "CREATE INDEX staging_job ON staging (job_id);"
+    "CREATE INDEX staging_over ON staging (changed) WHERE state = 10;"
+    "PRAGMA user_version = 5;"
+    "COMMIT;";
+
+/* How many of each user's requests there are, and when the first of those that are over goes; which
+ * array, say, a job that has not ended is of. */
+static const char schema_6[] =
+    "BEGIN;"
+    "CREATE TABLE request_user (uid INTEGER PRIMARY KEY, kept INTEGER NOT NULL);"
+    "INSERT INTO request_user SELECT uid, count(*) FROM request GROUP BY uid;"
+    "CREATE TRIGGER request_new AFTER INSERT ON request BEGIN"
+    " INSERT INTO request_user VALUES (new.uid, 1)"
+    " ON CONFLICT (uid) DO UPDATE SET kept = kept + 1; END;"
+    "CREATE TRIGGER request_gone AFTER DELETE ON request BEGIN"
+    " UPDATE request_user SET kept = kept - 1 WHERE uid = old.uid;"
+    " DELETE FROM request_user WHERE uid = old.uid AND kept <= 0; END;"
+    "ALTER TABLE seen ADD COLUMN grp INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX seen_grp ON seen (grp);"
+    "CREATE INDEX request_user_over ON request (uid, changed) WHERE state > 3;"
+    "PRAGMA user_version = 6;"
+    "COMMIT;";
+
 /* What leads to each version from the one before. */
-static const char *const schemas[SCHEMA + 1] = {NULL, schema_1, schema_2, schema_3};
+static const char *const schemas[SCHEMA + 1] = {NULL,     schema_1, schema_2, schema_3,
+                                                schema_4, schema_5, schema_6};
 
 /* ---- what can be wrong ---- */
 
@@ -379,11 +443,24 @@ static int read_state(struct journal_db *db)
     static const char begins[] = "SELECT value FROM meta WHERE name = 'begins'";
     static const char alive[] = "SELECT value FROM meta WHERE name = 'alive'";
     static const char whole[] = "SELECT value FROM meta WHERE name = 'whole'";
-    /* Jobs whose end was noted, and that it was their request's was not. */
+    /* Jobs whose end was noted, and that they were their request's was not: first of those that
+     * were under way, then of those that were known to be jobs.  A part of it may not have ended:
+     * other tasks of an array, or the next run of one that was requeued. */
+    static const char made[] =
+        "UPDATE request SET state = 3, code = 0, text = '', (job_id, submit_time) ="
+        " (SELECT e.grp, e.submit_time FROM ended e WHERE e.uid = request.uid"
+        " AND e.tag = request.tag AND e.submit_time >= request.begun - 3600) "
+        "WHERE state < 3 AND EXISTS (SELECT 1 FROM ended e WHERE e.uid = request.uid"
+        " AND e.tag = request.tag AND e.submit_time >= request.begun - 3600)";
     static const char over[] =
-        "UPDATE request SET state = 4 WHERE state = 3 AND EXISTS (SELECT 1 FROM ended e WHERE "
+        "UPDATE request SET state = 4, changed = max(changed, CAST(strftime('%s', 'now') AS INTEGER)),"
+        " submit_time = coalesce(nullif(submit_time, 0), (SELECT e.submit_time FROM ended e WHERE "
+        "e.job_id = request.job_id AND e.uid = request.uid AND e.tag = request.tag), 0) "
+        "WHERE state = 3 AND EXISTS (SELECT 1 FROM ended e WHERE "
         "e.job_id = request.job_id AND e.uid = request.uid AND e.tag = request.tag "
-        "AND e.phase <> 'UNKNOWN')";
+        "AND e.phase <> 'UNKNOWN') "
+        "AND NOT EXISTS (SELECT 1 FROM seen WHERE job_id = request.job_id) "
+        "AND NOT EXISTS (SELECT 1 FROM seen WHERE grp = request.job_id)";
     int rc = SQLITE_OK;
     for (size_t i = 0; rc == SQLITE_OK && i < ST_COUNT; i++)
         rc = sqlite3_prepare_v3(db->sq, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &db->st[i], NULL);
@@ -397,6 +474,8 @@ static int read_state(struct journal_db *db)
         rc = ask_number(db->sq, whole, &db->state.whole);
     if (rc == SQLITE_OK)
         rc = ask_number(db->sq, "SELECT count(*) FROM ended", &db->rows);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db->sq, made, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db->sq, over, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
@@ -425,6 +504,7 @@ struct journal_db *journal_db_new(const struct agentd_conf *conf, struct err *er
     db->lock_fd = -1;
     db->days = conf->history_days;
     db->max_rows = conf->history_rows;
+    db->max_requests = conf->max_request_ids_per_user;
     int n = snprintf(db->path, sizeof db->path, "%s/journal.db", conf->state_dir);
     snprintf(db->lock_path, sizeof db->lock_path, "%s/journal.lock", conf->state_dir);
     if (n >= (int)sizeof db->path - 16)
@@ -516,8 +596,27 @@ static int64_t may_prune(struct journal_db *db)
     if (!db->day_ms || now >= db->day_ms) {
         db->day_ms = now + (int64_t)DAY_S * 1000;
         db->day_left = db->max_rows / 10 > PRUNE_LEAST ? db->max_rows / 10 : PRUNE_LEAST;
+        db->day_requests = 0; /* not counted yet */
     }
     return db->day_left < PRUNE_STEP ? db->day_left : PRUNE_STEP;
+}
+
+/* The same of request ids: one that is gone is a new submit for whoever sends it again. */
+static int prune_requests(struct journal_db *db, int64_t before, int64_t *ret_n)
+{
+    int64_t n = 0;
+    int rc = SQLITE_OK;
+    if (!db->day_requests &&
+        (rc = ask_number(db->sq, "SELECT count(*) FROM request", &n)) == SQLITE_OK)
+        db->day_requests = 1 + (n / 10 > PRUNE_LEAST ? n / 10 : PRUNE_LEAST);
+    int64_t may = db->day_requests - 1 < PRUNE_STEP ? db->day_requests - 1 : PRUNE_STEP;
+    *ret_n = 0;
+    if (rc != SQLITE_OK || may <= 0)
+        return rc;
+    sqlite3_bind_int64(db->st[ST_REQUESTS_PRUNE], 2, may);
+    rc = journal_run_with(db, ST_REQUESTS_PRUNE, before);
+    *ret_n = rc == SQLITE_OK ? sqlite3_changes(db->sq) : 0;
+    return rc;
 }
 
 /* The oldest that ended before that, at most max of them. */
@@ -550,16 +649,18 @@ static int prune(struct journal_db *db, int64_t before, int64_t max, int64_t *re
 static void prune_step(struct journal_db *db)
 {
     struct err err = {0};
-    int64_t old = 0, over = 0;
+    int64_t old = 0, over = 0, requests = 0;
     db->begun_rows = db->rows;
     int rc = journal_run(db, ST_BEGIN);
     if (rc == SQLITE_OK)
         rc = prune(db, clock_now() - db->days * DAY_S, may_prune(db), &old);
     if (rc == SQLITE_OK && db->rows > db->max_rows)
         rc = prune(db, INT64_MAX, db->rows - db->max_rows, &over);
+    if (rc == SQLITE_OK)
+        rc = prune_requests(db, clock_now() - db->days * DAY_S, &requests);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(db->st[ST_REQUESTS_PRUNE], 2, PRUNE_STEP);
-        rc = journal_run_with(db, ST_REQUESTS_PRUNE, clock_now() - db->days * DAY_S);
+        sqlite3_bind_int64(db->st[ST_STAGING_PRUNE], 2, PRUNE_STEP);
+        rc = journal_run_with(db, ST_STAGING_PRUNE, clock_now() - db->days * DAY_S);
         over += sqlite3_changes(db->sq);
     }
     if (rc == SQLITE_OK)
@@ -569,7 +670,8 @@ static void prune_step(struct journal_db *db)
         return;
     }
     db->day_left -= old;
-    db->prune_ms = clock_mono_ms() + (old || over ? 0 : PRUNE_EVERY_MS);
+    db->day_requests -= requests;
+    db->prune_ms = clock_mono_ms() + (old || over || requests ? 0 : PRUNE_EVERY_MS);
 }
 
 /* ---- chores ---- */

@@ -7,6 +7,7 @@
 #define AGENTD_JOURNAL_DB_H
 
 #include "agentd/journal_requests.h"
+#include "agentd/journal_staging.h"
 #include "common/seal.h"
 
 struct agentd_conf;
@@ -30,11 +31,26 @@ struct journal_requests {
     size_t n;
     int64_t since; /* of journal_requests_open() */
     bool begun;
+    struct err err; /* of this one alone: the transaction goes on */
 };
 /* Copies the rows; false without memory. */
 bool journal_requests_init(struct journal_requests *r, const struct request_row *rows, size_t n,
                            journal_requests_fn fn);
 void journal_requests_tell(const struct journal_requests *r, void *arg, const struct err *err);
+
+/* What is asked about staging, and then the answer. */
+struct journal_staging {
+    journal_staging_fn fn; /* NULL: nobody wants to know */
+    struct staging_row *rows;
+    size_t n;
+    uint32_t uid;
+    int64_t job_id; /* of journal_staging_get(); 0: all that is open */
+};
+/* Copies the rows with their manifests; false without memory. */
+bool journal_staging_init(struct journal_staging *s, const struct staging_row *rows, size_t n,
+                          journal_staging_fn fn);
+void journal_staging_done(struct journal_staging *s);
+void journal_staging_tell(const struct journal_staging *s, void *arg, const struct err *err);
 
 /* Opens or makes the file; what is wrong with it is in the state.  ERR_INTERNAL: no memory. */
 struct journal_db *journal_db_new(const struct agentd_conf *conf, struct err *err);
@@ -54,12 +70,15 @@ int journal_db_alive(struct journal_db *db, int64_t alive, int64_t whole, struct
 int journal_db_request_begin(struct journal_db *db, struct journal_requests *r, struct err *err);
 int journal_db_request_note(struct journal_db *db, const struct journal_requests *r,
                             struct err *err);
+int journal_db_staging_note(struct journal_db *db, const struct journal_staging *s,
+                            struct err *err);
 int journal_db_commit(struct journal_db *db, struct err *err);
 
 /* The one row says whose and which; it becomes what is there, or there is none.  Not between begin
  * and commit. */
 int journal_db_request_get(struct journal_db *db, struct journal_requests *r, struct err *err);
 int journal_db_requests_open(struct journal_db *db, struct journal_requests *r, struct err *err);
+int journal_db_staging_find(struct journal_db *db, struct journal_staging *s, struct err *err);
 
 /* A row that ids of a find name by the number in front. */
 struct journal_named {

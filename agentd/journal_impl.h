@@ -36,8 +36,14 @@ enum journal_statement {
     ST_BEGINS,
     ST_REQUEST_GET,
     ST_REQUEST_PUT,
+    ST_REQUESTS_KEPT,
+    ST_REQUESTS_OLDEST,
     ST_REQUESTS_OPEN,
     ST_REQUESTS_PRUNE,
+    ST_STAGING_PUT,
+    ST_STAGING_OPEN,
+    ST_STAGING_JOB,
+    ST_STAGING_PRUNE,
     ST_SEQUENCE,
     ST_COUNT,
 };
@@ -45,6 +51,7 @@ enum journal_statement {
 struct journal_db {
     char path[PATH_MAX], lock_path[PATH_MAX];
     int64_t days, max_rows;
+    int64_t max_requests; /* of one user */
 
     sqlite3 *sq; /* NULL: not open */
     sqlite3_stmt *st[ST_COUNT];
@@ -60,6 +67,7 @@ struct journal_db {
     int64_t prune_ms;       /* the next step */
     int64_t day_ms;         /* the end of this day of pruning by age */
     int64_t day_left;       /* rows that may still go until then */
+    int64_t day_requests;   /* and 1 more than so many requests; 0: not counted yet */
     int64_t bad_said_ms;    /* when a bad row was last spoken of */
     int64_t sequence;       /* of changes to requests, as committed */
     int64_t begun_requests; /* those of this transaction */

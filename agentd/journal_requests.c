@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agentd/journal_impl.h"
@@ -36,6 +37,7 @@ static void read_row(sqlite3_stmt *st, struct request_row *out)
     if (sqlite3_column_bytes(st, 2) == REQUEST_HASH)
         memcpy(out->hash, sqlite3_column_blob(st, 2), REQUEST_HASH);
     str_copy(out->text, sizeof out->text, journal_column(st, 11));
+    out->clock = sqlite3_column_int64(st, 12);
 }
 
 static int put_row(struct journal_db *db, const struct request_row *row)
@@ -49,6 +51,7 @@ static int put_row(struct journal_db *db, const struct request_row *row)
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sqlite3_bind_int64(st, 4 + (int)i, numbers[i]);
     sqlite3_bind_text(st, 12, row->text, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 13, row->clock);
     return journal_run(db, ST_REQUEST_PUT);
 }
 
@@ -71,10 +74,64 @@ static bool may_begin(const struct request_row *there, const struct request_row 
     return request_may_submit(there->state) && memcmp(there->hash, want->hash, REQUEST_HASH) == 0;
 }
 
+/* Of rows that were put with that result. */
+static int end_write(struct journal_db *db, int rc, struct err *err)
+{
+    if (rc == SQLITE_OK)
+        rc = journal_run(db, ST_SEQUENCE);
+    if (rc != SQLITE_OK)
+        return journal_write_failed(db, rc, err);
+    db->begun_requests++;
+    return 0;
+}
+
+static int ask_of_user(struct journal_db *db, enum journal_statement s, uint32_t uid, int64_t *ret)
+{
+    sqlite3_bind_int64(db->st[s], 1, uid);
+    return journal_number(db->st[s], ret);
+}
+
+static void say_full(const struct journal_db *db, int64_t kept, int64_t oldest, struct err *err)
+{
+    char until[100] = "none of them is over yet";
+    struct tm tm;
+    time_t goes = oldest + db->days * 86400;
+    if (oldest && gmtime_r(&goes, &tm))
+        strftime(until, sizeof until, "the oldest goes at %F %H:%M UTC", &tm);
+    err_set(err, ERR_LIMIT,
+            "nothing was submitted: %lld request ids of yours are kept, as many as are allowed "
+            "(max_request_ids_per_user); each stays for %lld days after its job's end, so that its "
+            "submit makes no second job when it is sent again: %s",
+            (long long)kept, (long long)db->days, until);
+}
+
+/* None is dropped before its time to make room: whoever sends it again would have a second job.
+ * Nothing of it in the row: it is no request. */
+static int check_room(struct journal_db *db, struct journal_requests *r)
+{
+    uint32_t uid = r->rows[0].uid;
+    int64_t kept = 0, oldest = 0;
+    int rc = ask_of_user(db, ST_REQUESTS_KEPT, uid, &kept);
+    if (rc != SQLITE_OK || kept < db->max_requests)
+        return rc;
+    rc = ask_of_user(db, ST_REQUESTS_OLDEST, uid, &oldest);
+    if (rc == SQLITE_OK)
+        say_full(db, kept, oldest, &r->err);
+    return rc;
+}
+
 int journal_db_request_begin(struct journal_db *db, struct journal_requests *r, struct err *err)
 {
     struct request_row there, *row = &r->rows[0];
     int rc = get_row(db, row->uid, row->id, &there);
+    r->err = (struct err){0}; /* of a transaction that was taken back */
+    if (rc == SQLITE_DONE) {
+        int room = check_room(db, r);
+        if (room != SQLITE_OK)
+            return journal_write_failed(db, room, err);
+        if (r->err.code != ERR_NONE)
+            return 0;
+    }
     r->begun = rc == SQLITE_DONE || (rc == SQLITE_ROW && may_begin(&there, row));
     if (rc == SQLITE_ROW && !r->begun) {
         *row = there;
@@ -86,12 +143,7 @@ int journal_db_request_begin(struct journal_db *db, struct journal_requests *r, 
     }
     if (rc == SQLITE_ROW || rc == SQLITE_DONE)
         rc = put_row(db, row);
-    if (rc == SQLITE_OK)
-        rc = journal_run(db, ST_SEQUENCE);
-    if (rc != SQLITE_OK)
-        return journal_write_failed(db, rc, err);
-    db->begun_requests++;
-    return 0;
+    return end_write(db, rc, err);
 }
 
 int journal_db_request_note(struct journal_db *db, const struct journal_requests *r,
@@ -100,12 +152,7 @@ int journal_db_request_note(struct journal_db *db, const struct journal_requests
     int rc = SQLITE_OK;
     for (size_t i = 0; rc == SQLITE_OK && i < r->n; i++)
         rc = put_row(db, &r->rows[i]);
-    if (rc == SQLITE_OK)
-        rc = journal_run(db, ST_SEQUENCE);
-    if (rc != SQLITE_OK)
-        return journal_write_failed(db, rc, err);
-    db->begun_requests++;
-    return 0;
+    return end_write(db, rc, err);
 }
 
 int journal_db_request_get(struct journal_db *db, struct journal_requests *r, struct err *err)
@@ -163,7 +210,8 @@ bool journal_requests_init(struct journal_requests *r, const struct request_row 
 
 void journal_requests_tell(const struct journal_requests *r, void *arg, const struct err *err)
 {
-    r->fn(arg, r->rows, err->code == ERR_NONE ? r->n : 0, r->begun, err);
+    const struct err *said = err->code == ERR_NONE ? &r->err : err;
+    r->fn(arg, r->rows, said->code == ERR_NONE ? r->n : 0, r->begun, said);
 }
 
 /* ---- which journal it is ----
@@ -212,13 +260,14 @@ void journal_db_mark(struct journal_db *db)
         log_warning("%s: cannot be written: %s", db->lock_path, strerror(errno));
 }
 
-/* Fits the mark this file?  Without one everything does. */
+/* Fits the mark this file?  Without one only a file that nothing was noted in does: somebody has
+ * removed it. */
 static bool fits_mark(const struct journal_db *db)
 {
     struct mark m;
     if (pread(db->lock_fd, &m, sizeof m, 0) != sizeof m ||
         memcmp(m.magic, mark_magic, sizeof m.magic) != 0)
-        return true;
+        return db->sequence == 0;
     return memcmp(m.instance, db->state.instance, SEAL_ID) == 0 && db->sequence >= m.sequence;
 }
 
@@ -285,5 +334,7 @@ int journal_db_identify(struct journal_db *db)
         rc = journal_run(db, ST_SEQUENCE);
     if (rc == SQLITE_OK)
         journal_db_mark(db);
+    if (rc == SQLITE_OK && fdatasync(db->lock_fd) < 0) /* once: a mark is there from now on */
+        log_warning("%s: cannot be written: %s", db->lock_path, strerror(errno));
     return rc;
 }

@@ -7,8 +7,9 @@
 #define AGENTD_JOURNAL_REQUESTS_H
 
 #include "agentd/journal.h"
+#include "agentd/request_tag.h"
 
-enum { REQUEST_ID = 16, REQUEST_HASH = 32, REQUEST_TEXT = 300 };
+enum { REQUEST_HASH = 32, REQUEST_TEXT = 300 };
 
 struct request_row {
     uint32_t uid;
@@ -17,8 +18,11 @@ struct request_row {
     int64_t attempt, tag;
     int64_t begun, changed; /* Unix seconds */
     int64_t job_id;
-    int64_t submit_time; /* the job's; IN_DOUBT: until then no job of it was missed */
+    int64_t submit_time; /* the job's; IN_DOUBT: until then no job of it was missed; REFUSED:
+                            Slurm's own number of what it said */
     int64_t code;
+    int64_t clock; /* what the clock said more than the one that cannot be set, when it was noted,
+                      in seconds; 0: not known */
     char text[REQUEST_TEXT];
 };
 
@@ -29,11 +33,14 @@ typedef void (*journal_requests_fn)(void *arg, const struct request_row *rows, s
 
 /* Notes that want is about to be submitted, unless there is such a request already; want->attempt
  * is the lowest number the attempt may get.  The row is as it is on disk now.  begun: this is a new
- * attempt, of an id that is new or whose row has the same hash and may be submitted again. */
+ * attempt, of an id that is new or whose row has the same hash and may be submitted again.
+ * ERR_LIMIT: it is new, and as many of the user's are kept as may be. */
 void journal_request_begin(struct journal *j, const struct request_row *want,
                            journal_requests_fn fn, void *arg);
-/* Keeps the row as it is now, with or without one before; n of them in one go. */
-void journal_request_note(struct journal *j, const struct request_row *rows, size_t n);
+/* Keeps the row as it is now, with or without one before; n of them in one go.  fn: they are on
+ * disk, or why not; NULL: nobody wants to know. */
+void journal_request_note(struct journal *j, const struct request_row *rows, size_t n,
+                          journal_requests_fn fn, void *arg);
 /* One row, or none. */
 void journal_request_get(struct journal *j, uint32_t uid, const uint8_t id[REQUEST_ID],
                          journal_requests_fn fn, void *arg);

@@ -46,9 +46,12 @@ static int64_t ended_at(const struct jobrec *rec)
 
 static int insert(struct journal_db *db, const struct jobrec *rec)
 {
+    /* By its tag a request is found to have been a job; what was refused was none. */
+    int64_t tag = jobrec_is_refusal(rec) ? 0 : rec->keys.tag;
     sqlite3_stmt *st = db->st[ST_INSERT];
-    const int64_t numbers[] = {rec->job_id,   rec->submit_time, rec->restarts, rec->group,
-                               rec->keys.uid, rec->keys.tag,    ended_at(rec)};
+    const int64_t numbers[] = {rec->job_id,  rec->submit_time, rec->restarts,
+                               rec->group,   rec->keys.uid,    tag,
+                               ended_at(rec)};
     const char *const texts[] = {phase_word(rec->phase), rec->keys.state, rec->keys.name,
                                  rec->keys.user, rec->keys.partition};
     int at = 1;
@@ -114,6 +117,7 @@ int journal_db_saw(struct journal_db *db, const struct jobrec *rec, struct err *
     sqlite3_bind_int64(st, 1, rec->job_id);
     sqlite3_bind_int64(st, 2, rec->submit_time);
     sqlite3_bind_blob64(st, 3, rec->packed.p, rec->packed.n, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 4, rec->group);
     int rc = journal_run(db, ST_SAW);
     return rc == SQLITE_OK ? 0 : journal_write_failed(db, rc, err);
 }

@@ -56,9 +56,14 @@ static bool served(const struct lease_policy *p, uint32_t uid)
     return uid != 0 && uid >= p->min_uid && uid < UINT32_MAX;
 }
 
+bool leases_serve(const struct leases *t, uint32_t uid)
+{
+    return served(&t->policy, uid);
+}
+
 static int check(const struct lease_policy *p, const struct lease_request *req, struct err *err)
 {
-    if (!served(p, req->uid))
+    if (!req->hello_alone && !served(p, req->uid))
         return err_set(err, ERR_DENIED, "uid %u is not served", req->uid);
     if (req->ngroups > LEASE_MAX_GROUPS)
         return err_set(err, ERR_DENIED, "uid %u has more than %d groups", req->uid,
@@ -117,6 +122,8 @@ int leases_grant(struct leases *t, const struct lease_request *req, int64_t now,
 {
     if (check(&t->policy, req, err) < 0)
         return -1;
+    if (req->hello_alone)
+        return take_hello(t, req, now, err);
     struct lease *known = find_uid(t, req->uid);
     struct lease *l = known ? known : free_place(t, now);
     if (!l)
@@ -138,6 +145,7 @@ int leases_grant(struct leases *t, const struct lease_request *req, int64_t now,
         .ngroups = req->ngroups,
         .groups = TAKE(groups),
         .spawns = known ? known->spawns : (struct bucket){0},
+        .grants = known ? known->grants : (struct bucket){0},
     };
     return 0;
 }

@@ -20,8 +20,8 @@ struct lease {
     uint32_t uid, gid;
     int64_t until;
     uint32_t ngroups;
-    uint32_t *groups;     /* owned by the table */
-    struct bucket spawns; /* the monitor's; a renewal does not fill it */
+    uint32_t *groups;             /* owned by the table */
+    struct bucket spawns, grants; /* the monitor's; a renewal does not fill them */
 };
 
 struct leases;
@@ -36,11 +36,14 @@ struct leases *leases_new(const struct lease_policy *policy); /* NULL without me
 void leases_free(struct leases *t);
 /* For what is granted from now on; HELLOs that were taken stay so. */
 void leases_set_policy(struct leases *t, const struct lease_policy *policy);
-/* ERR_DENIED for a uid that is not served, ERR_AUTH for a HELLO that was taken before, ERR_BUSY
+/* Nothing is granted with hello_alone, which anybody may have.
+ * ERR_DENIED for a uid that is not served, ERR_AUTH for a HELLO that was taken before, ERR_BUSY
  * when a table is full.  On failure nothing has changed. */
 int leases_grant(struct leases *t, const struct lease_request *req, int64_t now, struct err *err);
 /* The lease of uid while it lasts; NULL otherwise.  Borrowed until the next grant or drop. */
 struct lease *leases_find(struct leases *t, uint32_t uid, int64_t now);
+/* Is it a uid that is served at all? */
+bool leases_serve(const struct leases *t, uint32_t uid);
 /* Forgets all leases, not the HELLOs: a new broker begins with nobody. */
 void leases_drop(struct leases *t);
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,7 +18,7 @@
 #include <nng/transport/ipc/ipc.h>
 #include <systemd/sd-event.h>
 
-#include "agentd/addr.h"
+#include "common/addr.h"
 #include "agentd/pipes.h"
 #include "agentd/turns.h"
 #include "common/clock.h"
@@ -35,8 +36,9 @@ enum {
     LISTEN_TURN_MS = 5,       /* and no more once they took so long */
     PROBE_EVERY_MS = 2000,
     PROBE_PATIENCE_MS = 5000,
-    STUCK_MS = 60000, /* for a moment when nobody waits for an answer */
-    STOP_S = 3,       /* then it ends by a signal */
+    PROBE_STEP_MS = 1500, /* of it, what one tick may use up */
+    STUCK_MS = 60000,     /* for a moment when nobody waits for an answer */
+    STOP_S = 3,           /* then it ends by a signal */
     /* Frames that wait for their turn: past it nng keeps one of each connection. */
     LISTEN_WAITING = 8192,
     LISTEN_WAITING_BYTES = 64 << 20,
@@ -73,11 +75,16 @@ struct listen {
     bool closing;                         /* under the lock */
     nng_pipe doomed[LISTEN_DOOMED];       /* under the lock: to be closed by the loop */
     size_t ndoomed;                       /* under the lock */
+    size_t refused;                       /* under the lock: connections since the last tick */
+    char refused_origin[PIPES_ORIGIN];    /* under the lock: and where the last came from */
+    uint32_t probe_pipe;                  /* under the lock: the probe, once nng has it; or 0 */
+    bool probe_gone;                      /* under the lock: nng has let go of it */
     struct pipes *pipes;                  /* has its own */
 
-    int probe_fd;           /* -1: none is open */
-    int64_t probe_ms;       /* when the last probe began */
-    uint64_t probe_removed; /* connections that had gone by then */
+    int probe_fd;            /* -1: none is open */
+    int64_t probe_ms;        /* when the last probe began */
+    int64_t probe_tick_ms;   /* when it was last looked after */
+    int64_t probe_waited_ms; /* what the loop has waited for it */
     bool stuck;
 
     /* The loop's alone. */
@@ -136,19 +143,55 @@ static bool admit(struct listen *l, nng_pipe pipe)
     char origin[PIPES_ORIGIN], key[PIPES_ORIGIN];
     describe(pipe, origin, key);
     bool local = strncmp(origin, "local", 5) == 0;
-    return (local || addr_in_list(l->conf->allow_from, origin)) &&
-           pipes_add(l->pipes, (uint32_t)nng_pipe_id(pipe), origin, key);
+    if (local || addr_in_list(l->conf->allow_from, origin))
+        return pipes_add(l->pipes, (uint32_t)nng_pipe_id(pipe), origin, key);
+    pthread_mutex_lock(&l->lock);
+    l->refused++;
+    str_copy(l->refused_origin, sizeof l->refused_origin, origin);
+    pthread_mutex_unlock(&l->lock);
+    return false;
+}
+
+/* One line a second at most: it is strangers who make them. */
+static void tell_refused(struct listen *l)
+{
+    char origin[PIPES_ORIGIN];
+    pthread_mutex_lock(&l->lock);
+    size_t n = l->refused;
+    l->refused = 0;
+    str_copy(origin, sizeof origin, l->refused_origin);
+    pthread_mutex_unlock(&l->lock);
+    if (n)
+        log_notice("%zu connections refused, the last from %s: not in allow_from", n, origin);
+}
+
+/* The one whose other end is this process's own. */
+static bool is_probe(nng_pipe pipe)
+{
+    uint64_t pid;
+    return nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid) == 0 && pid == (uint64_t)getpid();
 }
 
 /* On nng's threads. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
     struct listen *l = arg;
+    uint32_t id = (uint32_t)nng_pipe_id(pipe);
     if (ev == NNG_PIPE_EV_ADD_PRE) {
-        if (!admit(l, pipe))
+        if (is_probe(pipe)) {
+            /* However many there are: it is a crowd by which nng gets stuck. */
+            pthread_mutex_lock(&l->lock);
+            l->probe_pipe = id;
+            l->probe_gone = false;
+            pthread_mutex_unlock(&l->lock);
+        } else if (!admit(l, pipe)) {
             nng_pipe_close(pipe);
+        }
     } else if (ev == NNG_PIPE_EV_REM_POST) {
-        pipes_remove(l->pipes, (uint32_t)nng_pipe_id(pipe));
+        pipes_remove(l->pipes, id);
+        pthread_mutex_lock(&l->lock);
+        l->probe_gone |= l->probe_pipe == id;
+        pthread_mutex_unlock(&l->lock);
     }
 }
 
@@ -183,33 +226,66 @@ static int open_probe(const struct listen *l)
     return TAKE_FD(fd);
 }
 
+static bool has_hung_up(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR);
+}
+
+/* Has nng taken the probe in, and let go of it?  It greets before it has read our greeting, and a
+ * connection that ends between the two never was one: only its own word counts. */
+static bool is_taken_in(struct listen *l, bool *ret_gone)
+{
+    pthread_mutex_lock(&l->lock);
+    bool taken = l->probe_pipe != 0;
+    *ret_gone = l->probe_gone;
+    pthread_mutex_unlock(&l->lock);
+    return taken;
+}
+
+static void begin_probe(struct listen *l, int64_t now)
+{
+    pthread_mutex_lock(&l->lock);
+    l->probe_pipe = 0;
+    l->probe_gone = false;
+    pthread_mutex_unlock(&l->lock);
+    l->probe_fd = open_probe(l);
+    l->probe_ms = l->probe_fd >= 0 ? now : 0; /* no room for one more: later */
+    l->probe_waited_ms = 0;
+}
+
 static void probe(struct listen *l)
 {
-    int64_t now = clock_mono_ms();
-    if (l->probe_fd >= 0) { /* a tick later: nng has taken it in */
+    int64_t now = clock_mono_ms(), step = now - l->probe_tick_ms;
+    /* Whoever stopped the broker for a while stopped nng's threads, too. */
+    l->probe_waited_ms += step < PROBE_STEP_MS ? step : PROBE_STEP_MS;
+    l->probe_tick_ms = now;
+    bool open = l->probe_fd >= 0, gone, taken = is_taken_in(l, &gone);
+    if (open && (taken || has_hung_up(l->probe_fd))) {
         close(l->probe_fd);
         l->probe_fd = -1;
+        l->probe_ms = taken ? now : 0;
+        l->probe_waited_ms = 0;
         return;
     }
-    bool waiting = l->probe_ms && l->probe_removed == pipes_removed(l->pipes);
-    int64_t late = waiting ? now - l->probe_ms - PROBE_PATIENCE_MS : 0;
-    if (late > STUCK_MS || (late > 0 && (pipes_crowded(l->pipes) || !pipes_busy(l->pipes)))) {
+    bool waiting = l->probe_ms && (open || !gone);
+    int64_t late = waiting ? l->probe_waited_ms - PROBE_PATIENCE_MS : 0;
+    bool idle = !open && (pipes_crowded(l->pipes) || !pipes_busy(l->pipes));
+    if (late > STUCK_MS || (late > 0 && idle)) {
         log_err("nng does not let go of connections any more, a known fault of its versions before "
                 "1.8: starting anew");
         l->stuck = true;
         sd_event_exit(l->loop, EXIT_FAILURE);
         return;
     }
-    if (waiting || now - l->probe_ms < PROBE_EVERY_MS || !*l->conf->listen_ipc)
-        return;
-    l->probe_removed = pipes_removed(l->pipes);
-    l->probe_fd = open_probe(l);
-    l->probe_ms = l->probe_fd >= 0 ? now : 0; /* no room for one more: later */
+    if (!waiting && now - l->probe_ms >= PROBE_EVERY_MS && *l->conf->listen_ipc)
+        begin_probe(l, now);
 }
 
 static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
     drop_idle(arg);
+    tell_refused(arg);
     probe(arg);
     sd_event_source_set_time(s, usec + 1000000);
     return 0;
@@ -372,9 +448,12 @@ static int on_wake(sd_event_source *s, int fd, uint32_t revents, void *arg)
     (void)revents;
     fdio_hush(fd);
     close_doomed(l);
+    /* Also when there is no time for any: the next to arrive does not wake us while others have. */
     queue_arrived(l);
-    for (int n = 0; n < LISTEN_TURN && clock_mono_ms() <= end && (c = take_turn(l)); n++)
+    for (int n = 0; n < LISTEN_TURN && clock_mono_ms() <= end && (c = take_turn(l)); n++) {
         l->on_frame(l->arg, c, frame_of(c));
+        queue_arrived(l); /* whoever has just come is not to wait for all that one user has sent */
+    }
     /* Behind the frames, of which many may be held back: without contexts nothing arrives that
      * would have us look again. */
     grow(l);
@@ -396,6 +475,28 @@ const char *listen_key(const struct listen_call *call)
 void listen_welcome(struct listen_call *call)
 {
     pipes_welcome(call->listen->pipes, pipe_of(call));
+}
+
+void listen_use(struct listen *l, struct listen_use *out)
+{
+    pthread_mutex_lock(&l->lock);
+    out->frames = l->waiting;
+    pthread_mutex_unlock(&l->lock);
+    out->connections = pipes_count(l->pipes);
+    out->gone = pipes_removed(l->pipes);
+}
+
+void listen_sheds(struct listen *l, int64_t out[DIM_shed_N])
+{
+    pipes_sheds(l->pipes, out);
+}
+
+size_t listen_most(struct listen *l, char *key, size_t size)
+{
+    char found[PIPES_ORIGIN] = "";
+    size_t most = pipes_most(l->pipes, found);
+    str_copy(key, size, found);
+    return most;
 }
 
 size_t listen_owed(struct listen *l, int64_t uid)
@@ -441,6 +542,12 @@ void listen_drop(struct listen_call *call)
     pipes_answered(call->listen->pipes, pipe_of(call), -1, 0);
     listen_done_with_frame(call);
     receive(call);
+}
+
+void listen_drop_greedy(struct listen_call *call)
+{
+    pipes_greedy(call->listen->pipes, pipe_of(call));
+    listen_drop(call);
 }
 
 /* ---- start and stop ---- */
@@ -542,8 +649,7 @@ struct listen *listen_new(struct sd_event *loop, const struct agentd_conf *conf,
         listen_free(l);
         return NULL;
     }
-    if (addr_check_list(conf->allow_from, err) < 0 || open_socket(l, err) < 0 ||
-        start(l, err) < 0) {
+    if (open_socket(l, err) < 0 || start(l, err) < 0) {
         listen_free(l);
         return NULL;
     }

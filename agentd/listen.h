@@ -9,6 +9,7 @@
 #define AGENTD_LISTEN_H
 
 #include "agentd/conf.h"
+#include "agentd/metrics.h"
 #include "common/wire.h"
 
 struct sd_event;
@@ -39,6 +40,16 @@ const char *listen_key(const struct listen_call *call);
 void listen_done_with_frame(struct listen_call *call);
 /* Bytes of answers that the connections of a user have not taken; uid -1: all connections. */
 size_t listen_owed(struct listen *l, int64_t uid);
+/* How much of everything there is. */
+struct listen_use {
+    size_t connections, frames; /* frames wait for their turn */
+    uint64_t gone;              /* connections that were */
+};
+void listen_use(struct listen *l, struct listen_use *out);
+/* Connections that were ended, by reason (sheds.def). */
+void listen_sheds(struct listen *l, int64_t out[DIM_shed_N]);
+/* The most connections that one key has (see listen_key()), and which. */
+size_t listen_most(struct listen *l, char *key, size_t size);
 /* The connection has authenticated itself: it may stay. */
 void listen_welcome(struct listen_call *call);
 /* Room for a reply of size bytes, in place of the request's frame; NULL without memory.  Then
@@ -48,5 +59,7 @@ uint8_t *listen_reply(struct listen_call *call, size_t size);
 void listen_send(struct listen_call *call, int64_t uid);
 /* Ends the connection instead of answering. */
 void listen_drop(struct listen_call *call);
+/* The same, because its user has too many requests without an answer. */
+void listen_drop_greedy(struct listen_call *call);
 
 #endif

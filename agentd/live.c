@@ -5,6 +5,7 @@
 #include "agentd/held.h"
 #include "agentd/journal.h"
 #include "agentd/missed.h"
+#include "agentd/staging.h"
 #include "agentd/table.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -222,14 +223,14 @@ static void ended(struct live *l, const char *was, struct jobrec *rec)
         keep(l);
 }
 
-/* As it is to be remembered: that its nodes were still being cleaned up is of no use later. */
-static struct jobrec *final_record(struct jobrec *rec)
+/* As if its nodes had been cleaned up.  NULL: they are, or there is no memory. */
+static struct jobrec *cleaned(const struct jobrec *rec)
 {
     AUTO(arena_done) struct arena arena = {0};
     struct err err = {0};
     struct job j;
     if (msg_unpack(&job_type, rec->packed, &arena, MSG_LENIENT, &j, &err) < 0 || !j.flags.n)
-        return jobrec_ref(rec);
+        return NULL;
     const char **kept = arena_array(&arena, j.flags.n, sizeof *kept);
     size_t n = 0;
     for (size_t i = 0; kept && i < j.flags.n; i++)
@@ -237,8 +238,24 @@ static struct jobrec *final_record(struct jobrec *rec)
             kept[n++] = j.flags.v[i];
     j.flags = (struct strs){kept, n};
     struct bytes b = kept ? msg_pack_arena(&job_type, &j, &arena) : (struct bytes){NULL, 0};
-    struct jobrec *final = b.p ? jobrec_new(b, &err) : NULL;
-    return final ? final : jobrec_ref(rec);
+    return b.p ? jobrec_new(b, &err) : NULL;
+}
+
+/* As it is to be remembered: that its nodes were still being cleaned up is of no use later. */
+static struct jobrec *final_record(struct jobrec *rec)
+{
+    struct jobrec *clean = cleaned(rec);
+    return clean ? clean : jobrec_ref(rec);
+}
+
+/* Its end has been told as that of a job whose nodes are clean. */
+static bool is_only_cleaned_up(const struct jobrec *old, const struct jobrec *rec)
+{
+    if (!old->ended || !rec->ended)
+        return false;
+    AUTO(jobrec_unref) struct jobrec *before = cleaned(old);
+    AUTO(jobrec_unref) struct jobrec *after = cleaned(rec);
+    return (before ? before : old)->change == (after ? after : rec)->change;
 }
 
 /* ---- what has not ended, for the next broker ---- */
@@ -278,9 +295,10 @@ static void forget(struct live *l, const struct jobrec *old)
 
 static void lose(struct live *l, const struct jobrec *old, struct jobrec *rec)
 {
-    if (rec)
+    if (rec) {
+        staging_missed(l->a->staging, rec);
         ended(l, old->keys.state, rec);
-    else
+    } else
         log_err("no memory to tell that job %s has gone", old->id);
 }
 
@@ -382,11 +400,14 @@ static void compare_before(struct live *l)
     for (size_t i = 0; i < l->before.n && l->load.sees_all; i++) {
         const struct jobrec *old = l->before.v[i];
         const struct jobrec *now = table_get(l->a->table, old->job_id);
+        if (!now && staging_gone(l->a->staging, l->before.v[i]))
+            continue;
         if (!now || !jobrec_same_job(old, now))
             lost(l, old);
         else if (is_remainder(old) && !str_eq(old->array_task, now->array_task))
             lose_tasks(l, old);
     }
+    staging_put_back(l->a->staging);
     jobrecs_clear(&l->before);
     keep(l);
     save(l);
@@ -427,7 +448,9 @@ void live_saw(struct live *l, const struct jobrec *old, struct jobrec *rec)
     bool ends = rec->ended && (!old || !old->ended || !jobrec_same_run(old, rec));
     if (ends)
         ended(l, was, final_record(rec));
-    if (!ends && (old || l->loaded)) /* what is there at the start is nobody's news */
+    /* What is there at the start is nobody's news. */
+    bool news = !ends && (old ? !is_only_cleaned_up(old, rec) : l->loaded);
+    if (news)
         add(l, old ? EVENT_CHANGE : EVENT_NEW, was, 0, rec);
     else
         wake(l, rec);
@@ -469,6 +492,12 @@ void live_loaded(struct live *l, const struct live_load *load)
     repay(l);
     check_ready(l);
     held_happened(l->a->held, HELD_TABLE, 0);
+}
+
+void live_flush(struct live *l)
+{
+    keep(l);
+    save(l);
 }
 
 bool live_ready(const struct live *l)

@@ -28,6 +28,8 @@ struct live_load {
     bool sees_all;         /* no job is hidden: absence means something */
 };
 void live_loaded(struct live *l, const struct live_load *load);
+/* What it was shown goes to the journal now, not with the next load. */
+void live_flush(struct live *l);
 /* Now and then: a journal that does not answer keeps nobody waiting for an end. */
 void live_tick(struct live *l); /* NULL is fine */
 /* Has there been a load, and are the ends it showed in the journal?  Before that a cursor of an

@@ -15,6 +15,7 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "agentd/admin.h"
 #include "agentd/agentd.h"
 #include "agentd/authlink.h"
 #include "agentd/cancels.h"
@@ -25,11 +26,17 @@
 #include "agentd/listen.h"
 #include "agentd/live.h"
 #include "agentd/monlink.h"
+#include "agentd/paced.h"
 #include "agentd/requests_env.h"
 #include "agentd/session.h"
+#include "agentd/stagers.h"
+#include "agentd/staging.h"
+#include "agentd/status.h"
 #include "agentd/table.h"
 #include "agentd/watch.h"
 #include "agentd/worker.h"
+#include "common/clock.h"
+#include "common/fdio.h"
 
 enum {
     EXIT_UNUSABLE = 2, /* tells the monitor that starting again would not help */
@@ -38,11 +45,15 @@ enum {
     LATE_S = 20, /* for slurmctld's first word: then we are ready without it */
 };
 
-static void close_both(int fds[2])
+static void set_draining(struct agentd *a, bool draining)
 {
-    for (int i = 0; i < 2; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+    if (a->stop_by_us)
+        return;
+    a->draining = draining;
+    log_notice(draining ? "draining: no new submits are taken, %zu are under way"
+                        : "submits are taken again (%zu are under way)",
+               requests_busy(a->requests));
+    status_tell(a);
 }
 
 static void on_monitor(void *arg, const struct monitor_event *ev, int fds[2])
@@ -58,15 +69,31 @@ static void on_monitor(void *arg, const struct monitor_event *ev, int fds[2])
             watch_attach(a->watch, ev->process, fds[0], fds[1]);
         return;
     case SAY_SPAWNED:
-        if (fds[0] >= 0 && fds[1] >= 0)
+        if (fds[0] >= 0 && fds[1] >= 0 && ev->role == ROLE_STAGE)
+            stagers_spawned(a->stagers, ev, fds[0], fds[1]);
+        else if (fds[0] >= 0 && fds[1] >= 0)
             workers_spawned(a->workers, ev, fds[0], fds[1]);
         return;
     case SAY_REFUSED:
-        workers_refused(a->workers, ev);
+        if (ev->role == ROLE_STAGE)
+            stagers_refused(a->stagers, ev);
+        else
+            workers_refused(a->workers, ev);
+        break;
+    case SAY_GRANTED:
+        staging_granted(a->staging, ev);
+        break;
+    case SAY_DRAIN:
+        set_draining(a, ev->status != 0);
+        break;
+    case SAY_RELOADED:
+        admin_reloaded(a->admin, ev);
         break;
     case SAY_ENDED:
         if (ev->role == ROLE_WATCH)
-            watch_ended(a->watch, ev->process);
+            watch_ended(a->watch, ev->process, ev->status);
+        else if (ev->role == ROLE_STAGE)
+            stagers_ended(a->stagers, ev);
         else if (ev->role == 0)
             authlink_ended(a->auth, ev->process);
         else
@@ -75,7 +102,7 @@ static void on_monitor(void *arg, const struct monitor_event *ev, int fds[2])
     default:
         log_warning("the monitor says %u, which this broker does not know", ev->say);
     }
-    close_both(fds);
+    fdio_close_pair(fds);
 }
 
 static void on_frame(void *arg, struct listen_call *call, struct bytes frame)
@@ -144,24 +171,11 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
     a->draining = true;
     sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
     a->stop_by_us = now + STOP_US;
-    if (requests_busy(a->requests) == 0 ||
+    /* Whoever asked for the new settings has the answer on its way. */
+    if ((requests_busy(a->requests) == 0 && si->ssi_signo != SIGHUP) ||
         sd_event_add_time(a->loop, NULL, CLOCK_MONOTONIC, now + STOP_LOOK_US, 10000, on_stopping,
                           a) < 0)
         return sd_event_exit(a->loop, 0);
-    return 0;
-}
-
-/* SIGUSR1 and SIGUSR2, from the monitor. */
-static int on_drain(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
-{
-    struct agentd *a = arg;
-    (void)s;
-    if (a->stop_by_us)
-        return 0;
-    a->draining = si->ssi_signo == SIGUSR1;
-    log_notice(a->draining ? "draining: no new submits are taken, %zu are under way"
-                           : "submits are taken again (%zu are under way)",
-               requests_busy(a->requests));
     return 0;
 }
 
@@ -173,13 +187,11 @@ static int setup_signals(struct agentd *a, struct err *err)
     sigaddset(&all, SIGINT);
     sigaddset(&all, SIGHUP);
     sigaddset(&all, SIGPIPE);
-    sigaddset(&all, SIGUSR1);
+    sigaddset(&all, SIGUSR1); /* the monitor's to take */
     sigaddset(&all, SIGUSR2);
     if (sigprocmask(SIG_BLOCK, &all, NULL) < 0 ||
         sd_event_add_signal(a->loop, NULL, SIGTERM, on_signal, a) < 0 ||
         sd_event_add_signal(a->loop, NULL, SIGINT, on_signal, a) < 0 ||
-        sd_event_add_signal(a->loop, NULL, SIGUSR1, on_drain, a) < 0 ||
-        sd_event_add_signal(a->loop, NULL, SIGUSR2, on_drain, a) < 0 ||
         sd_event_add_signal(a->loop, NULL, SIGHUP, on_signal, a) < 0)
         return err_set(err, ERR_INTERNAL, "cannot take signals");
     return 0;
@@ -205,15 +217,19 @@ static int start(struct agentd *a, struct err *err)
     if (setup_signals(a, err) < 0 || seal_setup(err) < 0)
         return -1;
     seal_random(a->instance, sizeof a->instance);
+    a->started = clock_now();
     raise_descriptors();
     if (!(a->table = table_new((size_t)a->conf.max_jobs)) || !(a->cancels = cancels_new()))
         return err_set(err, ERR_INTERNAL, "no memory");
     if (!(a->journal = journal_new(a->loop, &a->conf, err)) || !(a->held = held_new(a, err)) ||
-        !(a->live = live_new(a, err)) || requests_start(a, err) < 0)
+        !(a->paced = paced_new(a, err)) || !(a->live = live_new(a, err)) ||
+        requests_start(a, err) < 0)
         return -1;
     if (!(a->monitor = monlink_new(a->loop, MONITOR_FD, on_monitor, a, err)) ||
         !(a->auth = authlink_new(a, err)) || !(a->watch = watch_new(a, err)) ||
-        !(a->workers = workers_new(a, err)) || !(a->sessions = sessions_new(a, err)) ||
+        !(a->workers = workers_new(a, err)) || !(a->stagers = stagers_new(a)) ||
+        !(a->admin = admin_new(a, err)) || !(a->staging = staging_new(a, err)) ||
+        !(a->sessions = sessions_new(a, err)) ||
         !(a->listen = listen_new(a->loop, &a->conf, on_frame, whose, a, err)))
         return -1;
     a->hints = hints_new(a);
@@ -229,18 +245,24 @@ static void stop(struct agentd *a)
 {
     hints_free(a->hints);
     watch_stop(a->watch); /* the queries it lets go may ask a worker */
+    paced_stop(a->paced);
     held_stop(a->held);
+    requests_close(a->requests);    /* none begins when another one ends */
     workers_free(TAKE(a->workers)); /* what the journal lets go may not ask one any more */
     requests_stop(a->requests);
     journal_free(a->journal);
     watch_free(a->watch);
     cancels_free(a->cancels);
+    staging_free(TAKE(a->staging));
+    stagers_free(TAKE(a->stagers));
     authlink_free(a->auth);
+    admin_free(a->admin);
     sessions_free(a->sessions);
     listen_free(a->listen);
     monlink_free(a->monitor);
     requests_end(a);
     live_free(a->live);
+    paced_free(a->paced);
     held_free(a->held);
     table_free(a->table);
     sd_event_unref(a->loop);

@@ -10,17 +10,6 @@
  */
 #define NO_JOB_ID 0xff000000u
 
-static struct jobrec *pack(const struct job *j)
-{
-    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
-    struct err err = {0};
-    if (!out)
-        return NULL;
-    msg_pack(&job_type, j, out);
-    struct bytes b = wire_out_bytes(out);
-    return b.p ? jobrec_new(b, &err) : NULL;
-}
-
 /* Absence is no end: it is told as what it is.  Of one that was killed the exit status alone is not
  * known. */
 static int unpack(const struct jobrec *old, struct arena *arena, struct job *out)
@@ -44,19 +33,21 @@ static int unpack(const struct jobrec *old, struct arena *arena, struct job *out
 struct jobrec *missed_job(const struct jobrec *old)
 {
     AUTO(arena_done) struct arena arena = {0};
+    struct err ignored = {0};
     struct job j;
-    return unpack(old, &arena, &j) < 0 ? NULL : pack(&j);
+    return unpack(old, &arena, &j) < 0 ? NULL : jobrec_of(&j, &ignored);
 }
 
 /* ---- tasks ---- */
 
 static struct jobrec *missed_task(const struct job *whole, uint32_t task, struct arena *arena)
 {
+    struct err ignored = {0};
     struct job j = *whole;
     j.job_id = NO_JOB_ID | ((j.array_job_id * 0x9e3779b1u + task) & 0x00ffffff);
     j.array_task = arena_printf(arena, "%u", (unsigned)task);
     j.id = arena_printf(arena, "%lld_%u", (long long)j.array_job_id, (unsigned)task);
-    return j.array_task && j.id ? pack(&j) : NULL;
+    return j.array_task && j.id ? jobrec_of(&j, &ignored) : NULL;
 }
 
 static bool is_there(uint32_t task, struct jobrec *const *now, size_t n)

@@ -19,22 +19,19 @@
 #include "agentd/bucket.h"
 #include "agentd/check.h"
 #include "agentd/command.h"
-#include "agentd/lease.h"
 #include "agentd/processes.h"
 #include "agentd/programs.h"
+#include "agentd/rights.h"
 #include "agentd/settings.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fdio.h"
 #include "common/str.h"
 
 enum {
     EXIT_UNUSABLE = 2, /* a child, or we, cannot work as configured */
-    WORKERS_PER_USER = 8,
-    LEFTOVERS_PER_ROLE = 2, /* of a user: killed, and still there */
-    /* Workers started in a second, in all and for one user, and refusals put into the log. */
-    SPAWN_RATE = 200,
-    SPAWN_RATE_PER_USER = 20,
-    REFUSED_RATE = 10,
+    REFUSED_RATE = 10, /* put into the log in a second */
+    RELOAD_RATE = 1,
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 5000,
     BACKOFF_RESET_MS = 30000, /* a process that lived this long begins anew */
@@ -51,37 +48,32 @@ struct monitor {
     bool single_user;
     struct programs programs;
     int signals;
-    struct leases *leases;
+    struct rights rights;
     struct process *processes;
     struct process *broker;
     uint32_t number;
-    size_t workers;
-    struct bucket spawns, refused;
-    bool stopping;
+    struct bucket refused;
+    struct bucket reloads; /* that the broker asked for */
+    bool draining, stopping;
     int64_t stop_ms;
     int64_t renewed_ms; /* since when the broker is to make way for a new one; 0: it is not */
     int exit_status;
-    int64_t backoff_ms[4], not_before_ms[4]; /* by kind */
-    int64_t ends_ms[BROKER_ENDS];            /* ring of the broker's ends */
+    int64_t backoff_ms[PROGRAMS], not_before_ms[PROGRAMS]; /* by kind */
+    int64_t ends_ms[BROKER_ENDS];                          /* ring of the broker's ends */
     size_t ends;
 };
 
 /* ---- starting ---- */
 
-static void close_pair(int pair[2])
-{
-    for (int i = 0; i < 2; i++)
-        if (pair[i] >= 0)
-            close(pair[i]);
-    pair[0] = pair[1] = -1;
-}
-
 static struct process *start_child(struct monitor *m, enum kind kind, const struct identity *who,
-                                   const char *role, const int fds[2], int err_fd, struct err *err)
+                                   const char *role, const struct grant *grant, const int fds[2],
+                                   int err_fd, struct err *err)
 {
     struct command cmd;
     command_make(&cmd, m->programs.names[kind], m->conf_path, role, m->single_user,
                  kind == KIND_BROKER);
+    if (grant)
+        command_grant(&cmd, grant->request, grant->hash);
     struct process *p = calloc(1, sizeof *p);
     struct spawn c = {
         .who = m->single_user ? NULL : who,
@@ -163,27 +155,27 @@ static void say_process(struct monitor *m, enum monitor_say what, uint32_t seria
     say(m, &ev, fds, nfds);
 }
 
-static const char *const role_words[] = {
-    [ROLE_CONTROL] = "control", [ROLE_FILE] = "file", [ROLE_WATCH] = "watch", [ROLE_ACCT] = "acct"};
-
-static void say_refused(struct monitor *m, const struct monitor_request *req, const struct err *err)
+static void say_refused(struct monitor *m, enum monitor_say what, const struct monitor_request *req,
+                        const struct err *err)
 {
     struct monitor_event ev = {
-        .say = SAY_REFUSED,
+        .say = what,
         .serial = req->serial,
         .uid = req->uid,
-        .role = req->role,
+        .role = req->ask == ASK_STAGE ? ROLE_STAGE : req->role,
         .code = err->code,
     };
     str_copy(ev.text, sizeof ev.text, err->text);
     if (bucket_take(&m->refused, REFUSED_RATE, clock_mono_ms()))
-        log_notice("worker for uid %u refused: %s", req->uid, err->text);
+        log_notice("%s for uid %u refused: %s", what == SAY_GRANTED ? "grant" : "worker", req->uid,
+                   err->text);
     say(m, &ev, NULL, 0);
 }
 
 /* A worker or the watcher: a stream to the broker, and a pipe for its stderr. */
 static int start_worker(struct monitor *m, enum kind kind, const struct identity *who,
-                        enum worker_role role, uint32_t serial, struct err *err)
+                        enum worker_role role, const struct grant *grant, uint32_t serial,
+                        struct err *err)
 {
     int sock[2] = {-1, -1}, errs[2] = {-1, -1};
     struct process *p = NULL;
@@ -191,15 +183,16 @@ static int start_worker(struct monitor *m, enum kind kind, const struct identity
         if (pipe2(errs, O_CLOEXEC) < 0)
             err_errno(err, ERR_BUSY, "cannot make a pipe");
         else
-            p = start_child(m, kind, who, role_words[role], (int[]){sock[1], -1}, errs[1], err);
+            p = start_child(m, kind, who, process_role_word(role), grant, (int[]){sock[1], -1},
+                            errs[1], err);
     }
     if (p) {
         p->role = role;
         say_process(m, kind == KIND_WATCHER ? SAY_WATCHER : SAY_SPAWNED, serial, p, 0,
                     (int[]){sock[0], errs[0]}, 2);
     }
-    close_pair(sock);
-    close_pair(errs);
+    fdio_close_pair(sock);
+    fdio_close_pair(errs);
     return p ? 0 : -1;
 }
 
@@ -209,15 +202,27 @@ static int start_auth(struct monitor *m, struct err *err)
     struct process *p = NULL;
     if (socket_pair(SOCK_SEQPACKET, own, err) == 0 &&
         socket_pair(SOCK_SEQPACKET, brokers, err) == 0)
-        p = start_child(m, KIND_AUTH, &m->programs.root, NULL, (int[]){own[1], brokers[1]}, -1,
-                        err);
+        p = start_child(m, KIND_AUTH, &m->programs.root, NULL, NULL, (int[]){own[1], brokers[1]},
+                        -1, err);
     if (p) {
         p->fd = TAKE_FD(own[0]);
         say_process(m, SAY_AUTH, 0, p, 0, brokers, 1);
     }
-    close_pair(own);
-    close_pair(brokers);
+    fdio_close_pair(own);
+    fdio_close_pair(brokers);
     return p ? 0 : -1;
+}
+
+static void say_draining(struct monitor *m)
+{
+    struct monitor_event ev = {.say = SAY_DRAIN, .status = m->draining};
+    say(m, &ev, NULL, 0);
+}
+
+static void set_draining(struct monitor *m, bool draining)
+{
+    m->draining = draining;
+    say_draining(m);
 }
 
 static int start_broker(struct monitor *m, struct err *err)
@@ -225,82 +230,134 @@ static int start_broker(struct monitor *m, struct err *err)
     int own[2];
     if (socket_pair(SOCK_SEQPACKET, own, err) < 0)
         return -1;
-    struct process *p =
-        start_child(m, KIND_BROKER, &m->programs.broker_user, NULL, (int[]){own[1], -1}, -1, err);
+    struct process *p = start_child(m, KIND_BROKER, &m->programs.broker_user, NULL, NULL,
+                                    (int[]){own[1], -1}, -1, err);
     if (p) {
         p->fd = TAKE_FD(own[0]);
         m->broker = p;
+        if (m->draining) /* before there is an auth process, and so before there are users */
+            say_draining(m);
     }
-    close_pair(own);
+    fdio_close_pair(own);
     return p ? 0 : -1;
+}
+
+/* ---- settings ---- */
+
+static struct lease_policy lease_policy(const struct monitor *m)
+{
+    return (struct lease_policy){
+        .min_uid = (uint32_t)m->settings.conf.min_uid,
+        .longest_s = m->settings.conf.session_s,
+        .only_uid = m->single_user ? (int64_t)getuid() : -1,
+    };
+}
+
+static void set_policy(struct monitor *m)
+{
+    const struct lease_policy policy = lease_policy(m);
+    leases_set_policy(m->rights.leases, &policy);
+    log_setup("slurm-agentd", agentd_conf_log_level(&m->settings.conf));
+}
+
+/* Gives how many have changed, or -1. */
+static int reload(struct monitor *m, struct err *err)
+{
+    int changed = settings_reload(&m->settings, &m->earlier, m->conf_path, err);
+    if (changed < 0)
+        log_err("%s: the settings stay as they were", err->text);
+    else if (changed == 0)
+        log_notice("no setting has changed that can be while we run");
+    else
+        set_policy(m);
+    return changed;
+}
+
+/* Children have settings for life: new ones are a new broker's, and those whom it asks for. */
+static void renew_broker(struct monitor *m)
+{
+    log_notice("a new broker takes over, with these settings");
+    if (m->broker && kill(m->broker->pid, SIGHUP) == 0 && !m->renewed_ms)
+        m->renewed_ms = clock_mono_ms();
+}
+
+static void reload_unasked(struct monitor *m)
+{
+    struct err err = {0};
+    if (reload(m, &err) > 0)
+        renew_broker(m);
+}
+
+/* The broker has it before it is told to go. */
+static void answer_reload(struct monitor *m, const struct monitor_request *req)
+{
+    struct monitor_event ev = {.say = SAY_RELOADED, .serial = req->serial};
+    struct err err = {0};
+    if (m->stopping || m->renewed_ms)
+        err_set(&err, ERR_BUSY, "the server is stopping");
+    else if (!bucket_take(&m->reloads, RELOAD_RATE, clock_mono_ms()))
+        err_set(&err, ERR_BUSY, "the settings were read a moment ago");
+    else
+        ev.status = reload(m, &err);
+    ev.code = err.code;
+    str_copy(ev.text, sizeof ev.text, err.text);
+    say(m, &ev, NULL, 0);
+    if (ev.status > 0)
+        renew_broker(m);
 }
 
 /* ---- requests ---- */
 
-/* Leftovers count, also those of an earlier broker: nobody gathers them without end. */
-static int may_have_another(const struct monitor *m, const struct monitor_request *req,
-                            struct err *err)
-{
-    size_t workers = processes_of(m->processes, req->uid);
-    if (workers >= WORKERS_PER_USER)
-        return err_set(err, ERR_BUSY, "uid %u has %zu workers, as many as are allowed", req->uid,
-                       workers);
-    size_t left = processes_left(m->processes, req->uid, req->role);
-    if (left >= LEFTOVERS_PER_ROLE)
-        return err_set(err, ERR_BUSY,
-                       "%zu %s workers of uid %u were killed and are still there (a hung file "
-                       "system, or a tracer?): no other is started before they have gone",
-                       left, role_words[req->role], req->uid);
-    return 0;
-}
-
-/* The broker starts few and keeps them; one that was taken over would fork without end. */
-static int take_turn(struct monitor *m, struct lease *l, struct err *err)
-{
-    int64_t now = clock_mono_ms();
-    if (!bucket_has(&m->spawns, SPAWN_RATE, now))
-        return err_set(err, ERR_BUSY,
-                       "%d workers were started in the last second, as many as may "
-                       "be",
-                       SPAWN_RATE);
-    if (!bucket_take(&l->spawns, SPAWN_RATE_PER_USER, now))
-        return err_set(err, ERR_BUSY,
-                       "%d workers of uid %u were started in the last second, as "
-                       "many as may be",
-                       SPAWN_RATE_PER_USER, l->uid);
-    bucket_take(&m->spawns, SPAWN_RATE, now);
-    return 0;
-}
-
 static int spawn(struct monitor *m, const struct monitor_request *req, struct err *err)
 {
-    if (req->role != ROLE_CONTROL && req->role != ROLE_FILE && req->role != ROLE_ACCT)
-        return err_set(err, ERR_DENIED, "there is no role %u", req->role);
-    struct lease *l = leases_find(m->leases, req->uid, clock_mono_ms() / 1000);
-    if (!l)
-        return err_set(err, ERR_DENIED,
-                       "uid %u has not authenticated itself lately: no worker is started for it",
-                       req->uid);
-    if (m->workers >= (size_t)m->settings.conf.max_workers)
-        return err_set(err, ERR_BUSY, "%zu workers are running, as many as are allowed",
-                       m->workers);
-    if (may_have_another(m, req, err) < 0 || take_turn(m, l, err) < 0)
+    struct identity who;
+    if (rights_spawn(&m->rights, req, &m->settings.conf, m->processes, &who, err) < 0)
         return -1;
-    struct identity who = {.uid = l->uid, .gid = l->gid, .ngroups = l->ngroups};
-    for (size_t i = 0; i < l->ngroups; i++)
-        who.groups[i] = l->groups[i];
-    if (start_worker(m, KIND_WORKER, &who, (enum worker_role)req->role, req->serial, err) < 0)
+    return start_worker(m, KIND_WORKER, &who, (enum worker_role)req->role, NULL, req->serial, err);
+}
+
+static int stage(struct monitor *m, const struct monitor_request *req, struct err *err)
+{
+    struct identity who;
+    const struct grant *g;
+    if (rights_stage(&m->rights, req, &m->settings.conf, m->processes, &who, &g, err) < 0)
         return -1;
-    m->workers++;
-    return 0;
+    return start_worker(m, KIND_STAGE, &who, ROLE_STAGE, g, req->serial, err);
+}
+
+static void answer_grant(struct monitor *m, const struct monitor_request *req)
+{
+    struct err err = {0};
+    if (rights_grant(&m->rights, req, &err) < 0) {
+        say_refused(m, SAY_GRANTED, req, &err);
+        return;
+    }
+    struct monitor_event ev = {.say = SAY_GRANTED, .serial = req->serial, .uid = req->uid};
+    say(m, &ev, NULL, 0);
 }
 
 static void on_broker_packet(struct monitor *m, const struct monitor_request *req)
 {
     struct err err = {0};
-    if (req->ask == ASK_SPAWN) {
-        if (spawn(m, req, &err) < 0)
-            say_refused(m, req, &err);
+    if (req->ask == ASK_SPAWN || req->ask == ASK_STAGE) {
+        if ((req->ask == ASK_SPAWN ? spawn(m, req, &err) : stage(m, req, &err)) < 0)
+            say_refused(m, SAY_REFUSED, req, &err);
+        return;
+    }
+    if (req->ask == ASK_GRANT) {
+        answer_grant(m, req);
+        return;
+    }
+    if (req->ask == ASK_DRAIN || req->ask == ASK_RESUME) {
+        set_draining(m, req->ask == ASK_DRAIN);
+        return;
+    }
+    if (req->ask == ASK_RELOAD) {
+        answer_reload(m, req);
+        return;
+    }
+    if (req->ask == ASK_REVOKE) {
+        grants_drop(m->rights.grants, req->uid, req->request);
         return;
     }
     if (req->ask != ASK_KILL) {
@@ -317,7 +374,7 @@ static void on_auth_packet(struct monitor *m, struct process *auth, const struct
 {
     struct lease_reply reply = {0};
     struct err err = {0};
-    if (leases_grant(m->leases, req, clock_mono_ms() / 1000, &err) < 0)
+    if (leases_grant(m->rights.leases, req, clock_mono_ms() / 1000, &err) < 0)
         log_notice("lease for uid %u refused: %s", req->uid, err.text);
     reply.code = err.code;
     str_copy(reply.text, sizeof reply.text, err.text);
@@ -336,7 +393,8 @@ static void on_readable(struct monitor *m, struct process *p)
     ssize_t n = recv(p->fd, &packet, want, MSG_DONTWAIT | MSG_TRUNC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0 && m->stopping) { /* on its way out: stopped() has the patience */
+    /* On its way out: stopped() and end_old_broker() have the patience. */
+    if (n <= 0 && (m->stopping || (p == m->broker && m->renewed_ms))) {
         close(TAKE_FD(p->fd));
         return;
     }
@@ -351,24 +409,6 @@ static void on_readable(struct monitor *m, struct process *p)
         on_broker_packet(m, &packet.broker);
     else
         on_auth_packet(m, p, &packet.auth);
-}
-
-/* ---- settings ---- */
-
-static struct lease_policy lease_policy(const struct monitor *m)
-{
-    return (struct lease_policy){
-        .min_uid = (uint32_t)m->settings.conf.min_uid,
-        .longest_s = m->settings.conf.session_s,
-        .only_uid = m->single_user ? (int64_t)getuid() : -1,
-    };
-}
-
-static void set_policy(struct monitor *m)
-{
-    const struct lease_policy policy = lease_policy(m);
-    leases_set_policy(m->leases, &policy);
-    log_setup("slurm-agentd", agentd_conf_log_level(&m->settings.conf));
 }
 
 /* ---- ends ---- */
@@ -412,7 +452,7 @@ static void broker_ended(struct monitor *m, int status)
 {
     int64_t now = clock_mono_ms();
     m->broker = NULL;
-    leases_drop(m->leases);
+    leases_drop(m->rights.leases);
     /* Nobody may go on for a broker that is not there, see keep_up(). */
     for (struct process *p = m->processes; p; p = p->next) {
         process_kill(p);
@@ -441,7 +481,7 @@ static void broker_ended(struct monitor *m, int status)
 static void log_end(const struct monitor *m, const struct process *p, int status)
 {
     enum log_level level =
-        p->kind == KIND_WORKER || m->stopping || m->renewed_ms ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+        process_is_users(p) || m->stopping || m->renewed_ms ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
     if (WIFSIGNALED(status))
         log_line(level, "%s process %u (pid %d, uid %u) was ended by signal %d",
                  process_kind_word(p->kind), p->number, (int)p->pid, p->uid, WTERMSIG(status));
@@ -463,7 +503,6 @@ static void on_end(struct monitor *m, struct process *p, int status)
         broker_ended(m, status);
         return;
     }
-    m->workers -= p->kind == KIND_WORKER;
     if (!p->earlier)
         say_process(m, SAY_ENDED, 0, p, status, NULL, 0);
 }
@@ -489,9 +528,9 @@ static void try_start(struct monitor *m, enum kind kind)
     if (clock_mono_ms() < m->not_before_ms[kind])
         return;
     int rc = kind == KIND_BROKER ? start_broker(m, &err)
-             : kind == KIND_AUTH
-                 ? start_auth(m, &err)
-                 : start_worker(m, KIND_WATCHER, &m->programs.watch_user, ROLE_WATCH, 0, &err);
+             : kind == KIND_AUTH ? start_auth(m, &err)
+                                 : start_worker(m, KIND_WATCHER, &m->programs.watch_user,
+                                                ROLE_WATCH, NULL, 0, &err);
     if (rc == 0)
         return;
     log_err("%s", err.text);
@@ -519,14 +558,17 @@ static void keep_up(struct monitor *m)
 /* The broker ends workers in time; one that was taken over would not. */
 static void end_old_workers(struct monitor *m)
 {
-    int64_t longest = m->settings.conf.worker_age_s + m->settings.conf.call_deadline_s + OVERTIME_S;
+    const struct agentd_conf *c = &m->settings.conf;
     int64_t now = clock_mono_ms();
-    for (struct process *p = m->processes; p; p = p->next)
-        if (p->kind == KIND_WORKER && !p->killed_ms && now - p->born_ms > longest * 1000) {
-            log_warning("worker process %u (uid %u) is older than %lld s: killed", p->number,
-                        p->uid, (long long)longest);
+    for (struct process *p = m->processes; p; p = p->next) {
+        int64_t longest = p->kind == KIND_STAGE ? c->max_stage_s : c->worker_age_s;
+        longest += c->call_deadline_s + OVERTIME_S;
+        if (process_is_users(p) && !p->killed_ms && now - p->born_ms > longest * 1000) {
+            log_warning("%s process %u (uid %u) is older than %lld s: killed",
+                        process_kind_word(p->kind), p->number, p->uid, (long long)longest);
             process_kill(p);
         }
+    }
 }
 
 /* A broker that is to make way has as long as one that is to stop. */
@@ -547,23 +589,6 @@ static bool stopped(struct monitor *m)
     return !m->processes || since > STOP_MS + 2 * PROCESS_LINGER_MS;
 }
 
-/* Children have settings for life: new ones are a new broker's, and those whom it asks for. */
-static void reload(struct monitor *m)
-{
-    struct err err = {0};
-    int changed = settings_reload(&m->settings, &m->earlier, m->conf_path, &err);
-    if (changed < 0)
-        log_err("%s: the settings stay as they were", err.text);
-    else if (changed == 0)
-        log_notice("no setting has changed that can be while we run");
-    if (changed <= 0)
-        return;
-    set_policy(m);
-    log_notice("a new broker takes over, with these settings");
-    if (m->broker && kill(m->broker->pid, SIGHUP) == 0 && !m->renewed_ms)
-        m->renewed_ms = clock_mono_ms();
-}
-
 static void on_signal(struct monitor *m)
 {
     struct signalfd_siginfo si;
@@ -572,9 +597,9 @@ static void on_signal(struct monitor *m)
     if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
         begin_stop(m, EXIT_SUCCESS);
     else if (si.ssi_signo == SIGHUP && !m->stopping)
-        reload(m);
-    else if (si.ssi_signo != SIGCHLD && m->broker) /* to drain USR1, and USR2 not to */
-        kill(m->broker->pid, (int)si.ssi_signo);
+        reload_unasked(m);
+    else if (si.ssi_signo == SIGUSR1 || si.ssi_signo == SIGUSR2)
+        set_draining(m, si.ssi_signo == SIGUSR1);
 }
 
 /* Is everybody there, and nobody on their way out?  Then only descriptors wake us. */
@@ -641,44 +666,18 @@ static int setup_signals(struct monitor *m, struct err *err)
 static int setup(struct monitor *m, struct err *err)
 {
     const struct lease_policy policy = lease_policy(m);
-    m->leases = leases_new(&policy);
-    if (!m->leases)
-        return err_set(err, ERR_INTERNAL, "no memory");
+    if (rights_init(&m->rights, &policy, err) < 0)
+        return -1;
+    struct err none = {0};
+    if (grants_open(m->rights.grants, m->settings.conf.grants_dir, &none) < 0)
+        log_notice("nothing can be staged: %s", none.text);
+    else if (grants_count(m->rights.grants))
+        log_notice("%zu staged jobs of before have grants", grants_count(m->rights.grants));
     if (programs_find_users(&m->programs, &m->settings.conf, m->single_user, err) < 0 ||
         programs_open(&m->programs, &m->settings.conf, err) < 0 ||
         settings_share(&m->settings, err) < 0 || setup_signals(m, err) < 0)
         return -1;
     return spawn_harden(!m->single_user, err);
-}
-
-static int check(struct monitor *m, const struct err *conf_err)
-{
-    struct check c = {.conf_path = m->conf_path, .single_user = m->single_user};
-    struct err err = {0};
-    char text[300];
-    if (conf_err->code != ERR_NONE) {
-        check_line(&c, CHECK_FAIL, "conf", conf_err->text);
-        return check_end(&c);
-    }
-    check_line(&c, CHECK_OK, "conf", str_or(m->conf_path, "no file: the defaults"));
-    if (programs_find_users(&m->programs, &m->settings.conf, m->single_user, &err) < 0) {
-        check_line(&c, CHECK_FAIL, "users", err.text);
-        return check_end(&c);
-    }
-    snprintf(text, sizeof text, "broker is uid %u, watcher %u; users from uid %lld on are served",
-             m->programs.broker_user.uid, m->programs.watch_user.uid,
-             (long long)m->settings.conf.min_uid);
-    check_line(&c, CHECK_OK, "users", text);
-    if (programs_open(&m->programs, &m->settings.conf, &err) < 0 ||
-        settings_share(&m->settings, &err) < 0 || spawn_harden(!m->single_user, &err) < 0) {
-        check_line(&c, CHECK_FAIL, "programs", err.text);
-        return check_end(&c);
-    }
-    check_line(&c, CHECK_OK, "programs", m->settings.conf.libexec_dir);
-    c.settings_fd = m->settings.fd;
-    c.programs = &m->programs;
-    check_programs(&c);
-    return check_end(&c);
 }
 
 static int start_and_run(struct monitor *m)
@@ -711,7 +710,10 @@ int main(int argc, char **argv)
     m.settings.fd = m.earlier.fd = -1;
     bool good = settings_load(&m.settings, m.conf_path, &err) == 0;
     if (!good && todo != TODO_CHECK) {
-        log_err("%s", err.text);
+        char owner[300] = "";
+        bool wrong = err.code == ERR_DENIED &&
+                     check_conf_owner(m.conf_path, m.single_user, owner, sizeof owner) < 0;
+        log_err("%s%s%s", err.text, wrong ? ": " : "", owner);
         return EXIT_UNUSABLE;
     }
     if (good)
@@ -719,10 +721,10 @@ int main(int argc, char **argv)
     if (todo == TODO_RUN)
         status = start_and_run(&m);
     else if (todo == TODO_CHECK)
-        status = check(&m, &err);
+        status = monitor_check(m.conf_path, m.single_user, &m.settings, &m.programs, &err);
     else if (todo == TODO_PRINT)
         agentd_conf_print(stdout, &m.settings.conf);
-    leases_free(m.leases);
+    rights_free(&m.rights);
     settings_done(&m.settings);
     settings_done(&m.earlier);
     return fflush(stdout) == 0 ? status : EXIT_FAILURE;

@@ -103,6 +103,39 @@ int monlink_spawn(struct monlink *m, uint32_t serial, uint32_t uid, enum worker_
     return ask(m, &req, err);
 }
 
+int monlink_stage(struct monlink *m, uint32_t serial, uint32_t uid,
+                  const uint8_t request[REQUEST_ID], struct err *err)
+{
+    struct monitor_request req = {.ask = ASK_STAGE, .serial = serial, .uid = uid};
+    memcpy(req.request, request, sizeof req.request);
+    return ask(m, &req, err);
+}
+
+int monlink_grant(struct monlink *m, uint32_t serial, uint32_t uid,
+                  const uint8_t request[REQUEST_ID], const uint8_t hash[SEAL_HASH],
+                  int64_t lifetime_s, struct err *err)
+{
+    struct monitor_request req = {
+        .ask = ASK_GRANT, .serial = serial, .uid = uid, .lifetime_s = lifetime_s};
+    memcpy(req.request, request, sizeof req.request);
+    memcpy(req.hash, hash, sizeof req.hash);
+    return ask(m, &req, err);
+}
+
+void monlink_revoke(struct monlink *m, uint32_t uid, const uint8_t request[REQUEST_ID])
+{
+    struct monitor_request req = {.ask = ASK_REVOKE, .uid = uid};
+    struct err ignored = {0};
+    memcpy(req.request, request, sizeof req.request);
+    ask(m, &req, &ignored);
+}
+
+int monlink_say(struct monlink *m, enum monitor_ask what, uint32_t serial, struct err *err)
+{
+    struct monitor_request req = {.ask = what, .serial = serial};
+    return ask(m, &req, err);
+}
+
 void monlink_kill(struct monlink *m, uint32_t process)
 {
     struct monitor_request req = {.ask = ASK_KILL, .process = process};

@@ -18,6 +18,16 @@ void monlink_free(struct monlink *m);
 /* Asks for a worker; the answer is an event with this serial. */
 int monlink_spawn(struct monlink *m, uint32_t serial, uint32_t uid, enum worker_role role,
                   struct err *err);
+/* Asks for a stage worker of a request that has a grant; answered in the same way. */
+int monlink_stage(struct monlink *m, uint32_t serial, uint32_t uid,
+                  const uint8_t request[REQUEST_ID], struct err *err);
+/* Asks for a grant; the answer is SAY_GRANTED with this serial. */
+int monlink_grant(struct monlink *m, uint32_t serial, uint32_t uid,
+                  const uint8_t request[REQUEST_ID], const uint8_t hash[SEAL_HASH],
+                  int64_t lifetime_s, struct err *err);
+void monlink_revoke(struct monlink *m, uint32_t uid, const uint8_t request[REQUEST_ID]);
+/* What takes no more than its name: ASK_DRAIN, ASK_RESUME, ASK_RELOAD. */
+int monlink_say(struct monlink *m, enum monitor_ask what, uint32_t serial, struct err *err);
 /* Ends a process; an event tells when it is gone. */
 void monlink_kill(struct monlink *m, uint32_t process);
 

@@ -338,6 +338,18 @@ static int read_request(struct follow *f, struct err *err)
     return begin(f, err);
 }
 
+/* With what the user has done before in the table: its jobs are told as they are, and not again. */
+static void look_from_now(void *arg)
+{
+    struct call *c = arg;
+    struct follow *f = c->state;
+    struct err err = {0};
+    if (begin(f, &err) < 0)
+        call_fail(c, &err);
+    else
+        look(f);
+}
+
 void op_job_events(struct call *c)
 {
     struct err err = {0};
@@ -352,6 +364,8 @@ void op_job_events(struct call *c)
     }
     if (err.code != ERR_NONE)
         call_fail(c, &err);
+    else if (f->req.snapshot && f->req.ids.n && !watch_covers(c->a->watch, &c->user->seen_by))
+        watch_when(c->a->watch, &c->user->seen_by, look_from_now, c);
     else
         look(f);
 }

@@ -22,7 +22,9 @@
 
 #include "agentd/held.h"
 #include "agentd/journal.h"
+#include "agentd/staging.h"
 #include "agentd/live.h"
+#include "agentd/metrics.h"
 #include "agentd/table.h"
 #include "agentd/watch.h"
 #include "agentd/worker.h"
@@ -111,6 +113,8 @@ static void reply(struct listing *l, const char *source, int64_t next, int64_t n
         .next = next,
         .next_ended = next_ended,
     };
+    if (str_eq(source, "table"))
+        metrics_add(memory_answers, call_op(l->c), 0, 1);
     call_reply(l->c, &r);
 }
 
@@ -187,7 +191,7 @@ static void ask_worker(struct listing *l);
  * decided when it is. */
 static void table_page(struct listing *l, const struct journal_row *rows, size_t n)
 {
-    watch_status(l->c->a->watch, &l->watch);
+    watch_status_for(l->c->a->watch, &l->c->user->seen_by, &l->watch);
     if (l->watch.private_jobs) {
         if (l->watch.as_of)
             ask_worker(l);
@@ -212,10 +216,19 @@ static void table_page(struct listing *l, const struct journal_row *rows, size_t
 
 /* ---- PrivateData=jobs ---- */
 
+/* As it is told: its data may not be where it should be. */
+static bool gather_told(struct listing *l, struct jobrec *rec)
+{
+    struct jobrec *told = staging_tell(l->c->a->staging, jobrec_ref(rec));
+    bool memory = gather(l, told->packed);
+    jobrec_unref(told);
+    return memory;
+}
+
 static int take_page(void *arg, struct jobrec *rec)
 {
     struct listing *l = arg;
-    l->no_memory |= !is_past(l, rec) && !gather(l, rec->packed);
+    l->no_memory |= !is_past(l, rec) && !gather_told(l, rec);
     return l->no_memory ? -1 : 0;
 }
 
@@ -341,7 +354,7 @@ static void first_part(struct listing *l)
 
 static int take_old(void *arg, struct jobrec *rec)
 {
-    return gather(arg, rec->packed) ? 0 : -1;
+    return gather_told(arg, rec) ? 0 : -1;
 }
 
 static void on_accounting(void *arg, const struct worker_answer *answer)

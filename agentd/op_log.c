@@ -285,7 +285,8 @@ static int set_path(struct log *l, const struct job *j, struct err *err)
 static void take_state(struct log *l, const struct jobrec *rec, const struct job *j)
 {
     l->job_id = rec->job_id;
-    l->waits = rec->phase == PHASE_QUEUED && rec->restarts == 0;
+    bool waits = rec->phase == PHASE_QUEUED || rec->phase == PHASE_STAGING_IN;
+    l->waits = waits && rec->restarts == 0;
     l->ran = j->nodes || j->batch_host || rec->restarts || rec->phase == PHASE_UNKNOWN;
     l->completing = has_flag(j, "COMPLETING");
     l->end_time = rec->end_time;

@@ -9,20 +9,10 @@
 #include "common/clock.h"
 #include "common/str.h"
 
-static bool unpack_empty(struct call *c)
-{
-    struct empty none;
-    struct err err = {0};
-    if (call_unpack(c, &none, &err) == 0)
-        return true;
-    call_fail(c, &err);
-    return false;
-}
-
 void op_ping(struct call *c)
 {
     struct watch_status w;
-    if (!unpack_empty(c))
+    if (!call_unpack_empty(c))
         return;
     watch_status(c->a->watch, &w);
     bool known = *w.slurm_version != '\0';
@@ -51,7 +41,7 @@ void op_ping(struct call *c)
 void op_whoami(struct call *c)
 {
     struct session_info info = {0};
-    if (!unpack_empty(c))
+    if (!call_unpack_empty(c))
         return;
     sessions_info(c->a->sessions, c->session, &info);
     struct whoami_reply r = {
@@ -72,7 +62,7 @@ void op_session_end(struct call *c)
     uint8_t id[SEAL_ID];
     struct agentd *a = c->a;
     struct empty none = {0};
-    if (!unpack_empty(c))
+    if (!call_unpack_empty(c))
         return;
     __builtin_memcpy(id, c->session, sizeof id);
     call_reply(c, &none);

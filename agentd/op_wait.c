@@ -268,7 +268,8 @@ static void resume(struct hold *h, enum held_why why)
 
 static bool fulfils(const struct wait *w, const struct jobrec *rec)
 {
-    return w->until == UNTIL_END ? rec->ended : rec->phase != PHASE_QUEUED;
+    return w->until == UNTIL_END ? rec->ended
+                                 : rec->phase != PHASE_QUEUED && rec->phase != PHASE_STAGING_IN;
 }
 
 struct range {
@@ -524,6 +525,15 @@ static void look(struct wait *w)
         find_jobs(w->hold.call, &ids, on_found);
 }
 
+/* With what the user has done before in the table: that is no change to come. */
+static void look_from_now(void *arg)
+{
+    struct call *c = arg;
+    struct wait *w = c->state;
+    w->seq = events_newest(live_events(c->a->live));
+    look(w);
+}
+
 void op_job_wait(struct call *c)
 {
     struct wait_request req;
@@ -539,7 +549,11 @@ void op_job_wait(struct call *c)
         call_fail(c, &err);
         return;
     }
+    bool from_now = w->until == UNTIL_CHANGE && !req.cursor;
     c->state = w;
     call_trim(c);
-    look(w);
+    if (from_now && !watch_covers(c->a->watch, &c->user->seen_by))
+        watch_when(c->a->watch, &c->user->seen_by, look_from_now, c);
+    else
+        look(w);
 }

@@ -45,6 +45,7 @@ struct ower {
 struct pipe_entry {
     uint32_t id; /* 0: free */
     bool welcome, doomed;
+    bool shed; /* it is counted as that */
     unsigned open, unsent;
     size_t unsent_bytes;
     size_t last; /* bytes of the answer that the transport has, owed by last_uid */
@@ -60,6 +61,7 @@ struct pipes {
     struct pipe_entry *v; /* open addressing */
     size_t n, strangers;
     uint64_t removed;
+    int64_t sheds[DIM_shed_N];
     struct host *hosts[BUCKETS];
     struct ower *owers[BUCKETS];
     size_t owed;
@@ -136,6 +138,13 @@ static void owe_less(struct pipes *p, int64_t uid, size_t bytes, bool was_unsent
     free(o);
 }
 
+/* It is to be closed. */
+static void shed(struct pipes *p, struct pipe_entry *e, enum shed_index why)
+{
+    p->sheds[why] += !e->shed;
+    e->shed = true;
+}
+
 /* ---- the table ---- */
 
 static size_t home(uint32_t id)
@@ -195,6 +204,8 @@ bool pipes_add(struct pipes *p, uint32_t id, const char *origin, const char *key
         p->strangers++;
         e.host->pipes++;
         e.host->strangers++;
+    } else {
+        p->sheds[SHED_crowd]++;
     }
     pthread_mutex_unlock(&p->lock);
     return e.host != NULL;
@@ -233,8 +244,8 @@ void pipes_remove(struct pipes *p, uint32_t id)
 {
     pthread_mutex_lock(&p->lock);
     struct pipe_entry *e = find(p, id);
-    p->removed++;
     if (e) {
+        p->removed++;
         p->n--;
         no_stranger(p, e);
         host_less(p, e->host);
@@ -259,8 +270,10 @@ void pipes_doom(struct pipes *p, uint32_t id)
 {
     pthread_mutex_lock(&p->lock);
     struct pipe_entry *e = find(p, id);
-    if (e)
+    if (e) {
         e->doomed = true;
+        shed(p, e, SHED_unread); /* unless it is counted for something else */
+    }
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -284,8 +297,19 @@ bool pipes_received(struct pipes *p, uint32_t id)
         e->used_ms = clock_mono_ms();
     }
     bool good = e && !e->doomed && e->open <= (e->welcome ? OPEN_WELCOME : OPEN_STRANGER);
+    if (e && !good)
+        shed(p, e, SHED_greedy);
     pthread_mutex_unlock(&p->lock);
     return good;
+}
+
+void pipes_greedy(struct pipes *p, uint32_t id)
+{
+    pthread_mutex_lock(&p->lock);
+    struct pipe_entry *e = find(p, id);
+    if (e)
+        shed(p, e, SHED_greedy);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* Does whoever is at the other end read?  o: whose answers they are, or NULL. */
@@ -313,6 +337,8 @@ bool pipes_sending(struct pipes *p, uint32_t id, int64_t uid, size_t bytes)
             e->moved_ms = now;
     }
     bool good = !e || reads(p, e, o, now);
+    if (!good)
+        shed(p, e, SHED_unread);
     pthread_mutex_unlock(&p->lock);
     return good;
 }
@@ -362,12 +388,41 @@ size_t pipes_owed_all(struct pipes *p)
     return bytes;
 }
 
+size_t pipes_count(struct pipes *p)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t n = p->n;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
+size_t pipes_most(struct pipes *p, char key[PIPES_ORIGIN])
+{
+    size_t most = 0;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const struct host *h = p->hosts[i]; h; h = h->next)
+            if (h->pipes > most) {
+                most = h->pipes;
+                str_copy(key, PIPES_ORIGIN, h->key);
+            }
+    pthread_mutex_unlock(&p->lock);
+    return most;
+}
+
 uint64_t pipes_removed(struct pipes *p)
 {
     pthread_mutex_lock(&p->lock);
     uint64_t n = p->removed;
     pthread_mutex_unlock(&p->lock);
     return n;
+}
+
+void pipes_sheds(struct pipes *p, int64_t out[DIM_shed_N])
+{
+    pthread_mutex_lock(&p->lock);
+    memcpy(out, p->sheds, sizeof p->sheds);
+    pthread_mutex_unlock(&p->lock);
 }
 
 bool pipes_busy(struct pipes *p)
@@ -401,16 +456,19 @@ static bool may_owe_too_much(struct pipes *p, const struct pipe_entry *e, int64_
            (o && o->bytes > (size_t)p->conf->max_reply_mib_per_user << 19);
 }
 
-static bool is_idle(struct pipes *p, const struct pipe_entry *e, bool crowded, int64_t now)
+/* Should it be closed, and why? */
+static bool is_idle(struct pipes *p, const struct pipe_entry *e, bool crowded, int64_t now,
+                    enum shed_index *ret_why)
 {
-    if (e->doomed)
+    *ret_why = SHED_unread;
+    if (e->doomed || (crowded && e->unsent && e->moved_ms < now - STUCK_CROWDED_MS))
         return true;
+    *ret_why = SHED_silent;
     if (!e->welcome)
         return e->since_ms < now - p->conf->first_frame_s * 1000;
+    *ret_why = SHED_idle;
     /* A client that is only quiet renews its session on the way. */
     if (!e->open && e->used_ms < now - (2 * p->conf->session_s + 60) * 1000)
-        return true;
-    if (crowded && e->unsent && e->moved_ms < now - STUCK_CROWDED_MS)
         return true;
     return may_owe_too_much(p, e, now);
 }
@@ -418,11 +476,14 @@ static bool is_idle(struct pipes *p, const struct pipe_entry *e, bool crowded, i
 size_t pipes_idle(struct pipes *p, bool crowded, uint32_t *ids, size_t max)
 {
     int64_t now = clock_mono_ms();
+    enum shed_index why;
     size_t n = 0;
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < SLOTS && n < max && p->n; i++)
-        if (p->v[i].id && is_idle(p, &p->v[i], crowded, now))
+        if (p->v[i].id && is_idle(p, &p->v[i], crowded, now, &why)) {
+            shed(p, &p->v[i], why);
             ids[n++] = p->v[i].id;
+        }
     pthread_mutex_unlock(&p->lock);
     return n;
 }

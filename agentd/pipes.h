@@ -9,6 +9,7 @@
 #define AGENTD_PIPES_H
 
 #include "agentd/conf.h"
+#include "agentd/metrics.h"
 #include "common/cleanup.h"
 
 enum { PIPES_ORIGIN = 64 };
@@ -31,6 +32,8 @@ void pipes_origin(struct pipes *p, uint32_t id, char origin[PIPES_ORIGIN], char 
 
 /* A frame came from it.  False: too many are unanswered, close it. */
 bool pipes_received(struct pipes *p, uint32_t id);
+/* Its user has too many: it is closed for that. */
+void pipes_greedy(struct pipes *p, uint32_t id);
 /* Its answer goes to nng, for uid (-1: nobody's).  False: it does not read, close it. */
 bool pipes_sending(struct pipes *p, uint32_t id, int64_t uid, size_t bytes);
 /* The frame is dealt with: the answer has gone (bytes as above), or there was none (0). */
@@ -40,8 +43,13 @@ void pipes_answered(struct pipes *p, uint32_t id, int64_t uid, size_t bytes);
 size_t pipes_owed(struct pipes *p, int64_t uid);
 size_t pipes_owed_all(struct pipes *p);
 
-/* How many connections have gone so far. */
+/* How many connections there are, and how many have gone so far. */
+size_t pipes_count(struct pipes *p);
 uint64_t pipes_removed(struct pipes *p);
+/* How many were to be closed, by reason: each counts once. */
+void pipes_sheds(struct pipes *p, int64_t out[DIM_shed_N]);
+/* How many connections of one key there are at most, and whose they are. */
+size_t pipes_most(struct pipes *p, char key[PIPES_ORIGIN]);
 /* Does one wait for an answer?  And is there little room for more? */
 bool pipes_busy(struct pipes *p);
 bool pipes_crowded(struct pipes *p);

@@ -16,8 +16,22 @@
 
 const char *process_kind_word(enum kind kind)
 {
-    static const char *const names[] = {"broker", "auth", "watcher", "worker"};
+    static const char *const names[] = {"broker", "auth", "watcher", "worker", "stage worker"};
     return names[kind];
+}
+
+const char *process_role_word(enum worker_role role)
+{
+    static const char *const names[] = {
+        [ROLE_CONTROL] = "control", [ROLE_FILE] = "file",   [ROLE_WATCH] = "watch",
+        [ROLE_ACCT] = "acct",       [ROLE_STAGE] = "stage",
+    };
+    return names[role];
+}
+
+bool process_is_users(const struct process *p)
+{
+    return p->kind == KIND_WORKER || p->kind == KIND_STAGE;
 }
 
 void process_kill(struct process *p)
@@ -49,11 +63,27 @@ size_t processes_count(const struct process *list, enum kind kind)
     return n;
 }
 
+size_t processes_all(const struct process *list, enum kind kind)
+{
+    size_t n = 0;
+    for (const struct process *p = list; p; p = p->next)
+        n += p->kind == kind;
+    return n;
+}
+
 size_t processes_of(const struct process *list, uint32_t uid)
 {
     size_t n = 0;
     for (const struct process *p = list; p; p = p->next)
         n += p->kind == KIND_WORKER && p->uid == uid;
+    return n;
+}
+
+size_t processes_staging(const struct process *list, uint32_t uid)
+{
+    size_t n = 0;
+    for (const struct process *p = list; p; p = p->next)
+        n += p->kind == KIND_STAGE && p->uid == uid;
     return n;
 }
 

@@ -8,9 +8,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agentd/monitor_proto.h"
+
 enum { PROCESS_LINGER_MS = 5000 }; /* for a killed process to be gone */
 
-enum kind { KIND_BROKER, KIND_AUTH, KIND_WATCHER, KIND_WORKER };
+enum kind { KIND_BROKER, KIND_AUTH, KIND_WATCHER, KIND_WORKER, KIND_STAGE };
 
 struct process {
     struct process *next;
@@ -26,6 +28,10 @@ struct process {
 
 /* "broker" and so on. */
 const char *process_kind_word(enum kind kind);
+/* "control" and so on, also for agent-worker's command line. */
+const char *process_role_word(enum worker_role role);
+/* Does it run as a user, for one of theirs? */
+bool process_is_users(const struct process *p);
 /* SIGKILL; nothing that it has sent, or sends until it is reaped, is read any more. */
 void process_kill(struct process *p);
 
@@ -33,8 +39,12 @@ void process_kill(struct process *p);
 struct process *processes_take(struct process **list, pid_t pid);
 /* Those of the broker that is there: leftovers of an earlier one do no work for it. */
 size_t processes_count(const struct process *list, enum kind kind);
+/* Leftovers included. */
+size_t processes_all(const struct process *list, enum kind kind);
 /* Workers that run as uid, leftovers included. */
 size_t processes_of(const struct process *list, uint32_t uid);
+/* The same of stage workers. */
+size_t processes_staging(const struct process *list, uint32_t uid);
 /* Leftovers of uid in that role. */
 size_t processes_left(const struct process *list, uint32_t uid, uint32_t role);
 /* Must a new broker wait?  For all of them while they may be about to go, and for those that may

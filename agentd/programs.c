@@ -42,7 +42,7 @@ static int open_null(struct programs *p, struct err *err)
 int programs_open(struct programs *p, const struct agentd_conf *conf, struct err *err)
 {
     static const char *const names[PROGRAMS] = {"agent-broker", "agent-auth", "agent-worker",
-                                                "agent-worker"};
+                                                "agent-worker", "agent-stage"};
     memcpy(p->names, names, sizeof names);
     if (open_null(p, err) < 0)
         return -1;

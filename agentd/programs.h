@@ -6,7 +6,7 @@
 #include "agentd/conf.h"
 #include "agentd/spawn.h"
 
-enum { PROGRAMS = 4 }; /* one for each enum kind, see processes.h */
+enum { PROGRAMS = 5 }; /* one for each enum kind, see processes.h */
 
 struct programs {
     const char *names[PROGRAMS];

@@ -13,9 +13,10 @@
 #define AGENTD_REQUESTS_H
 
 #include "agentd/journal_requests.h"
+#include "agentd/request_tag.h"
 
 enum request_state {
-    REQUEST_BEGINNING = 0, /* on its way to the journal */
+    REQUEST_BEGINNING = 0, /* on its way to the journal, or waiting for its turn */
 #define REQUEST(name, number, may_submit, help) REQUEST_##name = (number),
 #include "agentd/requests.def"
 #undef REQUEST
@@ -26,10 +27,9 @@ enum request_state {
 const char *request_word(int64_t state);
 /* May its id be submitted again? */
 bool request_may_submit(int64_t state);
-/* What the attempt's job carries as alloc_sid: above any session id of a real login. */
-uint32_t request_tag(uint32_t uid, const uint8_t id[REQUEST_ID], int64_t attempt);
-/* 32 hexadecimal digits. */
-void request_hex(const uint8_t id[REQUEST_ID], char out[2 * REQUEST_ID + 1]);
+
+/* The id came with other content. */
+int request_conflict(const uint8_t id[REQUEST_ID], struct err *err);
 
 struct requests;
 struct request;
@@ -37,21 +37,27 @@ struct request;
 struct requests_env {
     void *arg;
     void (*begin)(void *arg, const struct request_row *want, journal_requests_fn fn, void *fn_arg);
-    void (*note)(void *arg, const struct request_row *rows, size_t n);
+    /* fn may be told later, and not at all when the journal is closed. */
+    void (*note)(void *arg, const struct request_row *rows, size_t n, journal_requests_fn fn,
+                 void *fn_arg);
     /* Load slurmctld's settings and the whole table. */
     void (*load_anew)(void *arg);
     /* Call requests_saw() for each job in the table. */
     void (*show_table)(void *arg);
     /* Does slurmctld, by the last load, have a job with this id or in this group, with that tag? */
     bool (*is_there)(void *arg, uint32_t uid, int64_t job_id, int64_t tag);
+    /* Is that worker of the user's to end, and has not?  What it was doing may come to Slurm yet.
+     */
+    bool (*may_act)(void *arg, uint32_t uid, uint32_t worker);
     /* End the job, if it is still this one. */
     void (*cancel)(void *arg, uint32_t uid, int64_t job_id, int64_t submit_time);
     int64_t (*now)(void);    /* Unix seconds */
     int64_t (*now_ms)(void); /* of a clock that cannot be set */
 };
 
-/* max_per_user: requests of a user in memory: open ones, and those of the last minutes. */
-struct requests *requests_new(const struct requests_env *env, size_t max_per_user);
+/* max_per_user: requests of a user in memory: open ones, and those of the last minutes.
+ * turn_ms: so long at most does one wait for its turn to go to the journal. */
+struct requests *requests_new(const struct requests_env *env, size_t max_per_user, int64_t turn_ms);
 /* Waiting ones are not told: requests_stop() before. */
 void requests_free(struct requests *r); /* NULL is fine */
 
@@ -66,14 +72,19 @@ enum request_turn {
 typedef void (*request_fn)(void *arg, enum request_turn turn, struct request *q,
                            const struct err *err);
 
+/* Has the user room for one that is not in memory?  The journal may know it all the same. */
+int requests_check_room(const struct requests *r, uint32_t uid, struct err *err);
 /* Calls fn once, perhaps before it returns.  With an id whose outcome is open that may take
- * REQUEST_WAIT_MS. */
+ * REQUEST_WAIT_MS; when many of the user's are under way it may take turn_ms, and then fails
+ * (ERR_BUSY). */
 enum { REQUEST_WAIT_MS = 20000 };
 void requests_submit(struct requests *r, uint32_t uid, const uint8_t id[REQUEST_ID],
                      const uint8_t hash[REQUEST_HASH], request_fn fn, void *arg);
 /* After GO, before Slurm is asked.  False: the job of an earlier attempt has turned up; then
  * requests_outcome() is not to be called, q has its answer. */
 bool requests_send(struct requests *r, struct request *q);
+/* After GO, before its outcome: the process that had its call; 0: none. */
+void request_had_worker(struct request *q, uint32_t process);
 /* After GO: what became of it.  SUBMITTED with job_id; IN_DOUBT, REFUSED or NOT_SUBMITTED with err.
  * NULL, or fn is told when it is no longer in doubt, or after REQUEST_WAIT_MS. */
 void requests_outcome(struct requests *r, struct request *q, enum request_state state,
@@ -84,8 +95,25 @@ void request_row(const struct request *q, struct request_row *out);
 /* NULL when it is not in memory. */
 const struct request *requests_find(const struct requests *r, uint32_t uid,
                                     const uint8_t id[REQUEST_ID]);
+/* Is one on its way to the journal, or waiting for that? */
+bool requests_is_asked(const struct requests *r, uint32_t uid, const uint8_t id[REQUEST_ID]);
 size_t requests_in_doubt(const struct requests *r, uint32_t uid);
-/* Being submitted just now. */
+/* The same of all users; and those of a user that are in memory, which are capped. */
+size_t requests_doubts(const struct requests *r);
+size_t requests_of_user(const struct requests *r, uint32_t uid);
+/* In doubt, and no load will settle it: slurmdbd may know, or the user. */
+bool request_stuck(const struct request *q);
+/* slurmdbd has its job, which slurmctld does not show: nothing, when it is not in doubt any more.
+ */
+void requests_found(struct requests *r, uint32_t uid, const uint8_t id[REQUEST_ID], int64_t job_id,
+                    int64_t submit_time);
+/* Its user's word about a doubt: it is that job, or (0) it has none.  Good as well when that is
+ * known.  ERR_BUSY or ERR_SLURM_DOWN: it cannot be settled yet; ERR_CONFLICT: it is otherwise. */
+int requests_resolve(struct requests *r, uint32_t uid, const uint8_t id[REQUEST_ID], int64_t job_id,
+                     struct err *err);
+/* The same of one that is over, by its row. */
+int request_row_resolve(const struct request_row *row, int64_t job_id, struct err *err);
+/* Being submitted just now, or waiting for that. */
 size_t requests_busy(const struct requests *r);
 
 /* From the journal, when it was opened. */
@@ -106,6 +134,8 @@ void requests_loaded(struct requests *r, const struct requests_load *load);
 
 /* Now and then, four times a second say. */
 void requests_tick(struct requests *r);
+/* From now on none goes to the journal: those that wait for their turn are told so. */
+void requests_close(struct requests *r);
 /* The server stops: what waits is told, what is new goes to the journal. */
 void requests_stop(struct requests *r);
 

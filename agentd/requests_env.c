@@ -28,10 +28,11 @@ static void begin(void *arg, const struct request_row *want, journal_requests_fn
     journal_request_begin(a->journal, want, fn, fn_arg);
 }
 
-static void note(void *arg, const struct request_row *rows, size_t n)
+static void note(void *arg, const struct request_row *rows, size_t n, journal_requests_fn fn,
+                 void *fn_arg)
 {
     struct agentd *a = arg;
-    journal_request_note(a->journal, rows, n);
+    journal_request_note(a->journal, rows, n, fn, fn_arg);
 }
 
 static void load_anew(void *arg)
@@ -71,6 +72,12 @@ static bool is_there(void *arg, uint32_t uid, int64_t job_id, int64_t tag)
     return table_find(a->table, &id, is_it, &w) < 0;
 }
 
+static bool may_act(void *arg, uint32_t uid, uint32_t worker)
+{
+    struct agentd *a = arg;
+    return workers_ending(a->workers, uid, worker);
+}
+
 static void on_cancelled(void *arg, const struct worker_answer *answer)
 {
     (void)arg;
@@ -83,15 +90,16 @@ static void cancel(void *arg, uint32_t uid, int64_t job_id, int64_t submit_time)
     struct agentd *a = arg;
     char id[24];
     const char *ids[] = {id};
-    struct cancel_request req = {.ids = {ids, 1}, .submit_time = submit_time};
+    struct control_request req = {
+        .verb = "cancel", .ids = {ids, 1}, .submit_times = {&submit_time, 1}};
     struct err err = {0};
     AUTO(wire_out_free) struct wire_out *out = wire_out_new();
     snprintf(id, sizeof id, "%lld", (long long)job_id);
     if (!out)
         return;
-    msg_pack(&cancel_request_type, &req, out);
-    if (workers_ask(a->workers, uid, WORKER_cancel, wire_out_bytes(out), on_cancelled, NULL, &err) <
-        0)
+    msg_pack(&control_request_type, &req, out);
+    if (workers_insist(a->workers, uid, WORKER_control, wire_out_bytes(out), on_cancelled, NULL,
+                       &err) < 0)
         log_warning("a late twin, job %s, could not be cancelled: %s", id, err.text);
 }
 
@@ -140,6 +148,7 @@ int requests_start(struct agentd *a, struct err *err)
         .load_anew = load_anew,
         .show_table = show_table,
         .is_there = is_there,
+        .may_act = may_act,
         .cancel = cancel,
         .now = clock_now,
         .now_ms = clock_mono_ms,
@@ -147,7 +156,8 @@ int requests_start(struct agentd *a, struct err *err)
     uint64_t now;
     struct requests_glue *g = a->requests_glue = calloc(1, sizeof *g);
     sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
-    a->requests = requests_new(&env, (size_t)a->conf.max_requests_per_user);
+    a->requests =
+        requests_new(&env, (size_t)a->conf.max_requests_per_user, a->conf.call_deadline_s * 1000);
     if (!g || !a->requests ||
         sd_event_add_time(a->loop, &g->tick, CLOCK_MONOTONIC, now + TICK_US, 50000, on_tick, a) < 0)
         return err_set(err, ERR_INTERNAL, "no memory");

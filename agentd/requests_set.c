@@ -6,21 +6,22 @@
 
 #include "common/seal.h"
 
-enum { BUCKET_BITS = 16, BUCKETS = 1 << BUCKET_BITS, USER_COUNTS = 4096 };
+enum { BUCKET_BITS = 16, BUCKETS = 1 << BUCKET_BITS, USERS = 4096 };
 
 int request_set_init(struct request_set *s)
 {
     *s = (struct request_set){
         .by_id = calloc(BUCKETS, sizeof(struct request *)),
         .by_tag = calloc(BUCKETS, sizeof(struct tag_node *)),
-        .per_user = calloc(USER_COUNTS, sizeof(struct user_count *)),
+        .users = calloc(USERS, sizeof(struct request_user *)),
     };
     for (int i = 0; i < LISTS; i++)
         TAILQ_INIT(&s->lists[i]);
     TAILQ_INIT(&s->notes);
+    TAILQ_INIT(&s->waiting);
     /* Users choose ids, and must not choose buckets. */
     seal_random(s->key, sizeof s->key);
-    return s->by_id && s->by_tag && s->per_user ? 0 : -1;
+    return s->by_id && s->by_tag && s->users ? 0 : -1;
 }
 
 void request_set_done(struct request_set *s)
@@ -30,7 +31,7 @@ void request_set_done(struct request_set *s)
             request_set_remove(s, s->by_id[i]);
     free(s->by_id);
     free(s->by_tag);
-    free(s->per_user);
+    free(s->users);
 }
 
 static struct request **id_bucket(const struct request_set *s, uint32_t uid, const uint8_t *id)
@@ -51,33 +52,31 @@ static struct tag_node **tag_bucket(const struct request_set *s, uint32_t tag)
     return &s->by_tag[((tag ^ s->key[0]) * (s->key[2] | 1)) >> (64 - BUCKET_BITS)];
 }
 
-/* Where the count of that user is, or would be. */
-static struct user_count **user_count(const struct request_set *s, uint32_t uid)
+/* Where that user is, or would be. */
+static struct request_user **find_user(const struct request_set *s, uint32_t uid)
 {
-    struct user_count **at = &s->per_user[uid % USER_COUNTS];
+    struct request_user **at = &s->users[uid % USERS];
     while (*at && (*at)->uid != uid)
         at = &(*at)->next;
     return at;
 }
 
-static bool count_up(struct request_set *s, uint32_t uid)
+static struct request_user *get_user(struct request_set *s, uint32_t uid)
 {
-    struct user_count **at = user_count(s, uid);
-    if (!*at && (*at = calloc(1, sizeof **at)))
+    struct request_user **at = find_user(s, uid);
+    if (!*at && (*at = calloc(1, sizeof **at))) {
         (*at)->uid = uid;
-    if (!*at)
-        return false;
-    (*at)->n++;
-    return true;
+        TAILQ_INIT(&(*at)->turns);
+    }
+    return *at;
 }
 
-static void count_down(struct request_set *s, uint32_t uid)
+void request_set_drop_user(struct request_set *s, struct request_user *u)
 {
-    struct user_count **at = user_count(s, uid), *gone = *at;
-    if (--gone->n)
+    if (u->n || u->serving)
         return;
-    *at = gone->next;
-    free(gone);
+    *find_user(s, u->uid) = u->next;
+    free(u);
 }
 
 struct request *request_set_find(const struct request_set *s, uint32_t uid,
@@ -91,11 +90,15 @@ struct request *request_set_find(const struct request_set *s, uint32_t uid,
 
 struct request *request_set_add(struct request_set *s, uint32_t uid, const uint8_t id[REQUEST_ID])
 {
-    struct request *q = calloc(1, sizeof *q), **at = id_bucket(s, uid, id);
-    if (!q || !count_up(s, uid)) {
-        free(q);
+    struct request_user *user = get_user(s, uid);
+    struct request *q = user ? calloc(1, sizeof *q) : NULL, **at = id_bucket(s, uid, id);
+    if (!q) {
+        if (user)
+            request_set_drop_user(s, user);
         return NULL;
     }
+    q->user = user;
+    user->n++;
     q->uid = uid;
     memcpy(q->id, id, REQUEST_ID);
     q->next = *at;
@@ -113,6 +116,23 @@ static void untag(struct request_set *s, struct tag_node *node)
     free(node);
 }
 
+void request_set_wait(struct request_set *s, struct request *q, int64_t now_ms)
+{
+    TAILQ_INSERT_TAIL(&q->user->turns, q, in_turns);
+    TAILQ_INSERT_TAIL(&s->waiting, q, in_waiting);
+    q->waits = true;
+    q->waits_ms = now_ms;
+    s->waiting_n++;
+}
+
+void request_set_unwait(struct request_set *s, struct request *q)
+{
+    TAILQ_REMOVE(&q->user->turns, q, in_turns);
+    TAILQ_REMOVE(&s->waiting, q, in_waiting);
+    q->waits = false;
+    s->waiting_n--;
+}
+
 void request_set_remove(struct request_set *s, struct request *q)
 {
     struct request **at = id_bucket(s, q->uid, q->id);
@@ -128,16 +148,19 @@ void request_set_remove(struct request_set *s, struct request *q)
         TAILQ_REMOVE(&s->lists[q->list], q, in_list);
     if (q->noted)
         TAILQ_REMOVE(&s->notes, q, in_notes);
+    if (q->waits)
+        request_set_unwait(s, q);
     s->count--;
-    count_down(s, q->uid);
+    q->user->n--;
+    request_set_drop_user(s, q->user);
     free(q->text);
     free(q);
 }
 
 size_t request_set_of_user(const struct request_set *s, uint32_t uid)
 {
-    const struct user_count *c = *user_count(s, uid);
-    return c ? c->n : 0;
+    const struct request_user *u = *find_user(s, uid);
+    return u ? u->n : 0;
 }
 
 void request_set_list(struct request_set *s, struct request *q, enum request_list list,
@@ -158,13 +181,14 @@ void request_set_note(struct request_set *s, struct request *q)
     q->noted = true;
 }
 
-bool request_set_tag(struct request_set *s, struct request *q, int64_t attempt)
+bool request_set_tag(struct request_set *s, struct request *q, int64_t attempt, int64_t begun)
 {
     struct tag_node *node = calloc(1, sizeof *node);
     if (!node)
         return false;
     node->q = q;
     node->attempt = attempt;
+    node->begun = begun;
     node->tag = request_tag(q->uid, q->id, attempt);
     node->more = q->tags;
     q->tags = node;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* --begin: dates and times in the head node's time zone */
+/* --begin and --deadline: dates and times in the head node's time zone */
 #include "agentd/sbatch_impl.h"
 
 #include <string.h>

@@ -54,10 +54,6 @@ static const char *array_part(const char *p)
 const char *sbatch_value_array(const struct sbatch_value *v)
 {
     const char **target = v->target;
-    if (!*v->text) { /* an array of nothing is no array to sbatch */
-        *target = NULL;
-        return NULL;
-    }
     for (const char *p = v->text;; p++) {
         size_t n = strcspn(p, ",");
         const char *wrong = n ? array_part(p) : NULL;
@@ -136,10 +132,9 @@ const char *sbatch_value_dependency(const struct sbatch_value *v)
 {
     const char **target = v->target;
     size_t left = strlen(v->text);
-    if (left == 0) { /* takes back what the script says */
-        *target = NULL;
+    *target = v->text;
+    if (left == 0) /* takes back what the script says */
         return NULL;
-    }
     for (const char *p = v->text;;) {
         size_t n = until(p, left, ",?");
         const char *wrong = condition(p, n);

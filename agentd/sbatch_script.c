@@ -73,7 +73,8 @@ static bool begins(const struct lines *l, const char *word)
     return (size_t)(l->end - l->p) >= n && memcmp(l->p, word, n) == 0;
 }
 
-/* The word that parts the components of a het job: sbatch looks for it without regard to case. */
+/* The word that parts the components of a heterogeneous job: sbatch looks for it without regard to
+ * case. */
 static bool is_separator(const uint8_t *p, const uint8_t *end)
 {
     static const char *const words[] = {"hetjob", "packjob"};
@@ -99,9 +100,9 @@ static int next_word(const uint8_t **at, const uint8_t *end, size_t line, char *
     while (p < end && is_space(*p))
         p++;
     if (is_separator(p, end))
-        return err_set(err, ERR_UNSUPPORTED,
-                       "script line %zu: hetjob: heterogeneous jobs are not offered by this server "
-                       "yet",
+        return err_set(err, ERR_INVALID,
+                       "script line %zu: hetjob must stand alone on its line: sbatch would ignore "
+                       "the options around it",
                        line);
     if (p < end && *p == ':')
         return err_set(err, ERR_INVALID, "script line %zu: a ':' where an option was expected",
@@ -143,40 +144,70 @@ static int next_word(const uint8_t **at, const uint8_t *end, size_t line, char *
     return n > 0;
 }
 
-int sbatch_script_words(struct bytes script, struct arena *arena, sbatch_word_fn fn, void *arg,
-                        struct err *err)
+/* What is behind the magic word of an #SBATCH line; NULL for another line.  Nothing need follow it,
+ * and #SLURM is its old spelling. */
+static const uint8_t *directive(const struct lines *l)
+{
+    static const char *const magic[] = {"#SBATCH", "#SLURM"};
+    for (size_t i = 0; i < ARRAY_LEN(magic); i++)
+        if (begins(l, magic[i]))
+            return l->p + strlen(magic[i]);
+    return NULL;
+}
+
+static const uint8_t *skip_spaces(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && is_space(*p))
+        p++;
+    return p;
+}
+
+static int words_of_line(const struct lines *l, const uint8_t *p, struct arena *arena,
+                         sbatch_word_fn fn, void *arg, struct err *err)
+{
+    /* every word but the last has a blank behind it, where its NUL goes */
+    char *out = arena_alloc(arena, (size_t)(l->end - p) + 1);
+    if (!out)
+        return err_set(err, ERR_LIMIT, "script line %zu: out of memory", l->number);
+    for (;;) {
+        size_t n = 0;
+        int rc = next_word(&p, l->end, l->number, out, &n, err);
+        if (rc <= 0)
+            return rc;
+        if (fn(arg, l->number, out, err) < 0)
+            return -1;
+        out += n + 1;
+    }
+}
+
+int sbatch_script_words(struct bytes script, size_t component, struct arena *arena,
+                        sbatch_word_fn fn, void *arg, bool *ret_more, struct err *err)
 {
     struct lines l;
+    size_t now = 0;
+    *ret_more = false;
     lines_init(&l, script);
     while (lines_next(&l)) {
-        const uint8_t *p;
-        /* nothing need follow the magic word, and #SLURM is its old spelling */
-        if (begins(&l, "#SBATCH")) {
-            p = l.p + strlen("#SBATCH");
-        } else if (begins(&l, "#SLURM")) {
-            p = l.p + strlen("#SLURM");
-        } else {
-            for (p = l.p; p < l.end && is_space(*p); p++)
-                ;
+        const uint8_t *p = directive(&l);
+        if (!p) {
+            p = skip_spaces(l.p, l.end);
             if (p < l.end && *p != '#')
                 return 0;
             continue;
         }
-        /* every word but the last has a blank behind it, where its NUL goes */
-        char *out = arena_alloc(arena, (size_t)(l.end - p) + 1);
-        if (!out)
-            return err_set(err, ERR_LIMIT, "script line %zu: out of memory", l.number);
-        for (;;) {
-            size_t n = 0;
-            int rc = next_word(&p, l.end, l.number, out, &n, err);
-            if (rc < 0)
-                return -1;
-            if (rc == 0)
-                break;
-            if (fn(arg, l.number, out, err) < 0)
-                return -1;
-            out += n + 1;
+        p = skip_spaces(p, l.end);
+        if (is_separator(p, l.end)) {
+            size_t word = strncasecmp((const char *)p, "hetjob", 6) == 0 ? 6 : 7;
+            now++;
+            if (is_blank(p + word, l.end))
+                p = l.end;
         }
+        if (now > component) {
+            *ret_more = true;
+            return 0;
+        }
+        if (now == component && words_of_line(&l, p, arena, fn, arg, err) < 0)
+            return -1;
     }
     return 0;
 }

@@ -9,6 +9,8 @@
 #include "agentd/agentd.h"
 #include "agentd/chan.h"
 #include "agentd/childlog.h"
+#include "agentd/gate.h"
+#include "agentd/metrics.h"
 #include "agentd/monlink.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -18,10 +20,13 @@ enum {
     WORKER_START_MS = 15000, /* the monitor answers at once; this is for one that does not */
     WORKER_FAILURES = 3,     /* ends in a row without an answer: then the queue fails */
     WORKER_MAX_POLLS = 256,  /* reads of logs that wait; who follows one asks again later */
+    WORKER_FEW_BYTES = 256,  /* of a request about a few jobs, not about hundreds */
+    WORKER_AGAIN_MS = 1000,
 };
 
-/* Followers of logs ask over and over: they wait apart, and take turns with everything else. */
-enum queue { QUEUE_CALLS, QUEUE_POLLS, QUEUES };
+/* Followers of logs ask over and over: they wait apart, and take turns with everything else. Urgent
+ * ones go before both, and do not wait for the gate. */
+enum queue { QUEUE_URGENT, QUEUE_CALLS, QUEUE_POLLS, QUEUES };
 
 struct op {
     enum worker_op number;
@@ -43,8 +48,10 @@ struct ask {
     worker_done_fn done;
     void *arg;
     struct bytes body; /* owned */
+    size_t size;       /* of it, also when it has been sent */
     uint32_t serial;
     int64_t deadline_ms; /* while it waits: until it must have been sent */
+    int64_t since_us;    /* it was asked; then, it was sent */
 };
 
 enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_READY, WORKER_ENDING };
@@ -67,12 +74,17 @@ struct worker {
     int64_t state_ms, used_ms, born_ms;
     unsigned failures;
     const char *end_reason; /* why it is being killed */
+    struct gate_call pass;  /* of what it is doing */
+    struct worker *next_waiting;
+    bool waits; /* for the gate */
 };
 
 struct workers {
     struct agentd *a;
     sd_event_source *tick;
     struct worker *buckets[WORKER_BUCKETS];
+    struct gate *gate; /* to slurmctld */
+    struct worker *waiting, **waiting_tail;
     size_t count;
     uint32_t serial;
 };
@@ -118,19 +130,38 @@ static void ask_free(struct ask *q)
 
 static void finish(struct ask *q, const struct worker_answer *answer)
 {
+    size_t at = (size_t)(q->op - ops);
+    metrics_add(work, at, result_of(answer->err.code), 1);
+    if (answer->sent)
+        metrics_took(work_time, at, q->since_us);
     q->done(q->arg, answer);
     ask_free(q);
 }
 
-static void fail(struct ask *q, bool sent, const struct err *err)
+/* It was not sent. */
+static void fail(struct ask *q, const struct err *err)
 {
-    struct worker_answer a = {.sent = sent, .err = *err};
+    struct worker_answer a = {.err = *err};
     finish(q, &a);
+}
+
+static void fail_sent(struct ask *q, const struct worker *w, const struct err *err)
+{
+    struct worker_answer a = {.sent = true, .process = w->process, .err = *err};
+    finish(q, &a);
+}
+
+/* What it was doing has ended, and how; gives it. */
+static struct ask *take_current(struct worker *w, enum err_code code)
+{
+    bool silent = code == ERR_SLURM_DOWN || code == ERR_TIMEOUT || code == ERR_IN_DOUBT;
+    gate_leave(w->pool->gate, &w->pass, silent, clock_mono_us());
+    return TAKE(w->current);
 }
 
 static bool has_queued(const struct worker *w)
 {
-    return w->queue[QUEUE_CALLS] || w->queue[QUEUE_POLLS];
+    return w->queue[QUEUE_URGENT] || w->queue[QUEUE_CALLS] || w->queue[QUEUE_POLLS];
 }
 
 static struct ask *shift_from(struct worker *w, enum queue which)
@@ -148,6 +179,8 @@ static struct ask *shift_from(struct worker *w, enum queue which)
 
 static struct ask *shift(struct worker *w)
 {
+    if (w->queue[QUEUE_URGENT])
+        return shift_from(w, QUEUE_URGENT);
     enum queue turn = w->last == QUEUE_CALLS ? QUEUE_POLLS : QUEUE_CALLS;
     w->last = w->queue[turn] ? turn : w->last;
     return shift_from(w, w->last);
@@ -158,7 +191,7 @@ static void fail_queue(struct worker *w, const struct err *err)
     /* The callbacks may ask again: only what waits now fails. */
     for (int i = 0; i < QUEUES; i++)
         for (size_t n = w->queued[i]; n > 0; n--)
-            fail(shift_from(w, (enum queue)i), false, err);
+            fail(shift_from(w, (enum queue)i), err);
 }
 
 static int64_t deadline_ms(const struct worker *w)
@@ -185,8 +218,9 @@ static void close_ends(struct worker *w)
 /* Has the monitor end the process; what it was doing fails now, what waits goes to the next one. */
 static void end_process(struct worker *w, const char *reason, enum err_code code)
 {
-    struct ask *q = w->current;
-    w->current = NULL;
+    if (code != roles[w->role].late_code) /* slurmctld has not answered, nor been too slow */
+        w->pass.counts = false;
+    struct ask *q = take_current(w, code);
     w->end_reason = reason;
     if (w->process)
         monlink_kill(w->pool->a->monitor, w->process);
@@ -196,11 +230,12 @@ static void end_process(struct worker *w, const char *reason, enum err_code code
     if (q) {
         struct err err = {0};
         err_set(&err, code, "%s: your worker on the server %s", q->op->name, reason);
-        fail(q, true, &err);
+        fail_sent(q, w, &err);
     }
 }
 
 static void pump(struct worker *w);
+static void let_in(struct workers *p);
 
 static void on_frame(void *arg, const struct chan_head *head, struct bytes body)
 {
@@ -212,7 +247,7 @@ static void on_frame(void *arg, const struct chan_head *head, struct bytes body)
         end_process(w, "gave an answer nobody asked for", ERR_INTERNAL);
         return;
     }
-    struct worker_answer a = {.sent = true, .answered = true, .body = body};
+    struct worker_answer a = {.sent = true, .process = w->process, .answered = true, .body = body};
     AUTO(arena_done) struct arena arena = {0};
     if (head->code) {
         msg_unpack_error(body, &a.err);
@@ -231,13 +266,14 @@ static void on_frame(void *arg, const struct chan_head *head, struct bytes body)
         end_process(w, "gave an answer that cannot be read", ERR_INTERNAL);
         return;
     }
-    w->current = NULL;
+    take_current(w, a.err.code);
     w->failures = 0;
     w->used_ms = clock_mono_ms();
     /* The callback may ask the next thing, so it comes before the queue moves on; it cannot end
      * this worker. */
     finish(q, &a);
     pump(w);
+    let_in(w->pool);
 }
 
 static void on_down(void *arg, const char *why)
@@ -250,20 +286,39 @@ static void on_down(void *arg, const char *why)
     end_process(w, "ended", ERR_BUSY);
 }
 
+/* Does slurmctld, when all is well, answer it at once? */
+static bool is_short(const struct ask *q)
+{
+    switch (q->op->number) {
+    case WORKER_submit:
+    case WORKER_script:
+    case WORKER_info:
+        return true;
+    case WORKER_control:
+    case WORKER_steps:
+        return q->size <= WORKER_FEW_BYTES;
+    default:
+        return false;
+    }
+}
+
 static void send_next(struct worker *w)
 {
     struct err err = {0};
     struct ask *q = shift(w);
-    if (!q)
-        return;
+    w->pass.counts = is_short(q);
     struct chan_head head = {.serial = q->serial, .op = (uint32_t)q->op->number};
     if (chan_send(w->chan, &head, q->body, &err) < 0) {
-        fail(q, false, &err);
+        w->pass.counts = false;
+        gate_leave(w->pool->gate, &w->pass, false, clock_mono_us());
+        fail(q, &err);
         return;
     }
     free((void *)q->body.p);
     q->body = (struct bytes){NULL, 0};
-    q->deadline_ms = clock_mono_ms() + deadline_ms(w);
+    metrics_took(work_wait, w->role, q->since_us);
+    q->since_us = clock_mono_us();
+    q->deadline_ms = q->since_us / 1000 + deadline_ms(w);
     w->current = q;
 }
 
@@ -279,10 +334,59 @@ static void start(struct worker *w)
     }
 }
 
+static bool is_idle(const struct worker *w)
+{
+    return has_queued(w) && !w->current && w->state == WORKER_READY;
+}
+
+/* Users take turns: who comes later goes behind those that wait, be there a place or not. */
+static bool enter(struct worker *w)
+{
+    struct workers *p = w->pool;
+    if (w->role != ROLE_CONTROL || w->queue[QUEUE_URGENT] ||
+        (!w->waits && !p->waiting && gate_enter(p->gate, &w->pass, clock_mono_us())))
+        return true;
+    if (!w->waits) {
+        w->waits = true;
+        w->next_waiting = NULL;
+        *p->waiting_tail = w;
+        p->waiting_tail = &w->next_waiting;
+    }
+    return false;
+}
+
+static void wait_no_more(struct worker *w)
+{
+    struct workers *p = w->pool;
+    struct worker **at = &p->waiting;
+    if (!w->waits)
+        return;
+    while (*at != w)
+        at = &(*at)->next_waiting;
+    *at = w->next_waiting;
+    if (!*at)
+        p->waiting_tail = at;
+    w->waits = false;
+}
+
+static void let_in(struct workers *p)
+{
+    struct worker *w;
+    while ((w = p->waiting)) {
+        bool idle = is_idle(w);
+        if (idle && !gate_enter(p->gate, &w->pass, clock_mono_us()))
+            return;
+        wait_no_more(w);
+        if (idle)
+            send_next(w);
+        pump(w);
+    }
+}
+
 /* Gives the next request to an idle worker, or starts one. */
 static void pump(struct worker *w)
 {
-    while (has_queued(w) && !w->current && w->state == WORKER_READY)
+    while (is_idle(w) && enter(w))
         send_next(w);
     if (has_queued(w) && w->state == WORKER_NONE)
         start(w);
@@ -306,6 +410,7 @@ static struct worker *get(struct workers *p, uint32_t uid, enum worker_role role
     w->pool = p;
     w->uid = uid;
     w->role = role;
+    w->last = QUEUE_CALLS;
     for (int i = 0; i < QUEUES; i++)
         w->tail[i] = &w->queue[i];
     w->next = *bucket(p, uid);
@@ -333,10 +438,10 @@ static void expire_queue(struct worker *w, int64_t now)
 {
     for (int i = 0; i < QUEUES; i++)
         while (w->queue[i] && w->queue[i]->deadline_ms < now) {
-            struct err err = {0};
+            struct err err = {.retry_after_ms = WORKER_AGAIN_MS};
             err_set(&err, ERR_BUSY, "%s: waited too long for your worker on the server%s",
                     w->queue[i]->op->name, roles[w->role].queued);
-            fail(shift_from(w, (enum queue)i), false, &err);
+            fail(shift_from(w, (enum queue)i), &err);
         }
 }
 
@@ -365,6 +470,8 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
     struct workers *p = arg;
     int64_t now = clock_mono_ms();
+    gate_tick(p->gate, clock_mono_us());
+    let_in(p);
     for (size_t i = 0; i < WORKER_BUCKETS; i++)
         for (struct worker **at = &p->buckets[i]; *at;) {
             struct worker *w = *at;
@@ -372,6 +479,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
             if (w->state == WORKER_NONE && !has_queued(w) &&
                 now - w->state_ms > p->a->conf.worker_idle_s * 1000) {
                 *at = w->next;
+                wait_no_more(w);
                 free(w);
                 continue;
             }
@@ -386,14 +494,17 @@ struct workers *workers_new(struct agentd *a, struct err *err)
     struct workers *p = calloc(1, sizeof *p);
     uint64_t now;
     sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
-    if (!p || sd_event_add_time(a->loop, &p->tick, CLOCK_MONOTONIC, now + 500000, 100000, on_tick,
-                                p) < 0) {
+    if (!p || !(p->gate = gate_new(&a->conf)) ||
+        sd_event_add_time(a->loop, &p->tick, CLOCK_MONOTONIC, now + 500000, 100000, on_tick, p) <
+            0) {
         err_set(err, ERR_INTERNAL, "no memory");
+        gate_free(p ? p->gate : NULL);
         free(p);
         return NULL;
     }
     sd_event_source_set_enabled(p->tick, SD_EVENT_ON);
     p->a = a;
+    p->waiting_tail = &p->waiting;
     return p;
 }
 
@@ -407,19 +518,45 @@ void workers_free(struct workers *p)
         while (p->buckets[i]) {
             struct worker *w = p->buckets[i];
             p->buckets[i] = w->next;
+            wait_no_more(w);
             if (w->current)
-                fail(w->current, true, &err);
+                fail_sent(take_current(w, ERR_BUSY), w, &err);
             fail_queue(w, &err);
             close_ends(w);
             free(w);
         }
     sd_event_source_disable_unref(p->tick);
+    gate_free(p->gate);
     free(p);
+}
+
+struct gate *workers_gate(const struct workers *p)
+{
+    return p->gate;
 }
 
 size_t workers_count(const struct workers *p)
 {
     return p->count;
+}
+
+bool workers_ending(struct workers *p, uint32_t uid, uint32_t process)
+{
+    for (const struct worker *w = *bucket(p, uid); w; w = w->next)
+        if (w->uid == uid && w->process == process && w->state == WORKER_ENDING)
+            return true;
+    return false;
+}
+
+void workers_use(const struct workers *p, int64_t running[ROLE_STAGE + 1],
+                 int64_t waiting[ROLE_STAGE + 1])
+{
+    for (size_t i = 0; i < WORKER_BUCKETS; i++)
+        for (const struct worker *w = p->buckets[i]; w; w = w->next) {
+            running[w->role] += w->process != 0;
+            waiting[w->role] += (int64_t)(w->queued[QUEUE_URGENT] + w->queued[QUEUE_CALLS] +
+                                          w->queued[QUEUE_POLLS]);
+        }
 }
 
 static const struct op *find_op(enum worker_op number)
@@ -430,18 +567,26 @@ static const struct op *find_op(enum worker_op number)
     return NULL;
 }
 
-int workers_ask(struct workers *p, uint32_t uid, enum worker_op number, struct bytes body,
-                worker_done_fn done, void *arg, struct err *err)
+static size_t queue_max(const struct workers *p, enum queue which)
 {
-    const struct op *op = find_op(number);
+    const size_t max[QUEUES] = {
+        [QUEUE_URGENT] = SIZE_MAX, /* the caller's own table bounds them */
+        [QUEUE_CALLS] = (size_t)p->a->conf.max_queued_per_user,
+        [QUEUE_POLLS] = WORKER_MAX_POLLS,
+    };
+    return max[which];
+}
+
+static int put(struct workers *p, uint32_t uid, const struct op *op, enum queue which,
+               struct bytes body, worker_done_fn done, void *arg, struct err *err)
+{
     struct worker *w = get(p, uid, op->role);
     struct ask *q = calloc(1, sizeof *q);
     uint8_t *copy = malloc(body.n ? body.n : 1);
-    enum queue which = number == WORKER_log ? QUEUE_POLLS : QUEUE_CALLS;
-    size_t max = which == QUEUE_POLLS ? WORKER_MAX_POLLS : (size_t)p->a->conf.max_queued_per_user;
-    if (!w || !q || !copy || w->queued[which] >= max) {
+    if (!w || !q || !copy || w->queued[which] >= queue_max(p, which)) {
         free(q);
         free(copy);
+        err->retry_after_ms = WORKER_AGAIN_MS;
         return err_set(err, ERR_BUSY, "%s: too many requests of yours are waiting", op->name);
     }
     if (body.n)
@@ -451,8 +596,10 @@ int workers_ask(struct workers *p, uint32_t uid, enum worker_op number, struct b
         .done = done,
         .arg = arg,
         .body = {copy, body.n},
+        .size = body.n,
         .serial = ++p->serial,
         .deadline_ms = clock_mono_ms() + deadline_ms(w),
+        .since_us = clock_mono_us(),
     };
     *w->tail[which] = q;
     w->tail[which] = &q->next;
@@ -461,11 +608,27 @@ int workers_ask(struct workers *p, uint32_t uid, enum worker_op number, struct b
     return 0;
 }
 
+int workers_ask(struct workers *p, uint32_t uid, enum worker_op number, struct bytes body,
+                worker_done_fn done, void *arg, struct err *err)
+{
+    const struct op *op = find_op(number);
+    if (op->role == ROLE_CONTROL && gate_check(p->gate, clock_mono_us(), err) < 0)
+        return -1;
+    return put(p, uid, op, number == WORKER_log ? QUEUE_POLLS : QUEUE_CALLS, body, done, arg, err);
+}
+
+int workers_insist(struct workers *p, uint32_t uid, enum worker_op number, struct bytes body,
+                   worker_done_fn done, void *arg, struct err *err)
+{
+    return put(p, uid, find_op(number), QUEUE_URGENT, body, done, arg, err);
+}
+
 void workers_spawned(struct workers *p, const struct monitor_event *ev, int fd, int stderr_fd)
 {
     struct worker *w = find_spawn(p, ev);
     struct err err = {0};
     p->count++;
+    metrics_add(workers_started, ev->role < DIM_role_N ? ev->role : 0, 0, 1);
     if (!w) { /* given up meanwhile */
         close(fd);
         close(stderr_fd);
@@ -514,20 +677,22 @@ void workers_ended(struct workers *p, const struct monitor_event *ev)
     p->count--;
     if (!w)
         return;
-    struct ask *q = w->current;
+    w->pass.counts = false; /* it has died: that was no answer */
+    struct ask *q = take_current(w, ERR_BUSY);
     bool wanted = w->end_reason && strcmp(w->end_reason, "was idle") == 0;
     log_end(w, ev->status);
-    w->current = NULL;
     w->process = 0;
     close_ends(w);
     set_state(w, WORKER_NONE);
     w->end_reason = NULL;
-    if (!wanted)
+    if (!wanted) {
         w->failures++;
+        metrics_add(workers_failed, w->role, 0, 1);
+    }
     struct err err = {0};
     if (q) {
         err_set(&err, ERR_BUSY, "%s: your worker on the server ended", q->op->name);
-        fail(q, true, &err);
+        fail_sent(q, w, &err);
     }
     if (w->failures >= WORKER_FAILURES) {
         struct err all = {0};
@@ -536,6 +701,7 @@ void workers_ended(struct workers *p, const struct monitor_event *ev)
         fail_queue(w, &all);
     }
     pump(w);
+    let_in(p);
 }
 
 /* ---- answers with jobs ---- */

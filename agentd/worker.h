@@ -13,11 +13,13 @@
 #include "common/msg.h"
 
 struct agentd;
+struct gate;
 struct workers;
 
 /* What became of a request. */
 struct worker_answer {
     bool sent;         /* it had been handed to the worker: what it asked for may have been done */
+    uint32_t process;  /* that worker, as the monitor numbers it; 0: not sent */
     bool answered;     /* err and body are the worker's own words, not a tale of its end */
     struct err err;    /* ERR_NONE: body is the reply; it has been read once as its type */
     struct bytes body; /* borrowed until the callback returns */
@@ -33,12 +35,25 @@ enum worker_op {
 
 struct workers *workers_new(struct agentd *a, struct err *err);
 void workers_free(struct workers *w);
+/* What calls to slurmctld go through (gate.h). */
+struct gate *workers_gate(const struct workers *w);
 size_t workers_count(const struct workers *w);
+/* Is that worker of the user to end, and the monitor has not said that it has? */
+bool workers_ending(struct workers *w, uint32_t uid, uint32_t process);
+/* Processes and calls that wait, by role. */
+void workers_use(const struct workers *w, int64_t running[ROLE_STAGE + 1],
+                 int64_t waiting[ROLE_STAGE + 1]);
 
 /* Asks uid's worker of the op's role; copies the body.  done is called exactly once, never before
- * this returns.  ERR_BUSY when too much waits already, and then done is not called. */
+ * this returns.  -1 when too much waits already or slurmctld is too slow (gate.h), and then nothing
+ * is done, and done is not called. */
 int workers_ask(struct workers *w, uint32_t uid, enum worker_op op, struct bytes body,
                 worker_done_fn done, void *arg, struct err *err);
+
+/* The same for what must be done however slow slurmctld is: it goes before the user's others, and
+ * does not wait for theirs.  The caller's own table bounds how many there are. */
+int workers_insist(struct workers *w, uint32_t uid, enum worker_op op, struct bytes body,
+                   worker_done_fn done, void *arg, struct err *err);
 
 typedef int (*worker_job_fn)(void *arg, struct jobrec *rec);
 /* Reads an answer's jobs_reply (strings in arena; *ret is zero where there is none) and calls fn

@@ -1,28 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* agent-worker: one user, one role, no listening socket; the broker is at the other end of fd 3 */
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "agentd/check.h"
+#include "agentd/child_start.h"
 #include "agentd/cluster.h"
 #include "agentd/watcher.h"
 #include "agentd/worker_ops.h"
 #include "common/log.h"
 #include "common/str.h"
-
-/* What the monitor gave is what is used; SLURM_JWT, SLURM_CONF and their like would change what
- * libslurm does, whoever set them. */
-static int clean_environment(void)
-{
-    return clearenv() != 0 || setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 1) < 0 ||
-                   setenv("LANG", "C.UTF-8", 1) < 0
-               ? -1
-               : 0;
-}
 
 static int usage(void)
 {
@@ -30,51 +20,6 @@ static int usage(void)
           "Started by slurm-agentd, with a socket as file descriptor 3.\n",
           stderr);
     return 2;
-}
-
-static int parse_role(const char *word, enum worker_role *ret)
-{
-    static const struct {
-        const char *word;
-        enum worker_role role;
-    } roles[] = {
-        {"control", ROLE_CONTROL}, {"file", ROLE_FILE}, {"watch", ROLE_WATCH}, {"acct", ROLE_ACCT}};
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
-        if (str_eq(word, roles[i].word)) {
-            *ret = roles[i].role;
-            return 0;
-        }
-    }
-    return -1;
-}
-
-static int parse_args(int argc, char **argv, const char **ret_config, enum worker_role *ret_role,
-                      bool *ret_check)
-{
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"settings-on-stdin", no_argument, NULL, 'i'},
-        {"role", required_argument, NULL, 'r'},
-        {"check", no_argument, NULL, 'k'},
-        {NULL, 0, NULL, 0},
-    };
-    bool have_role = false;
-    int c;
-    *ret_config = NULL;
-    *ret_check = false;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'c')
-            *ret_config = optarg;
-        else if (c == 'i')
-            *ret_config = AGENTD_CONF_STDIN;
-        else if (c == 'k')
-            *ret_check = true;
-        else if (c == 'r' && parse_role(optarg, ret_role) == 0)
-            have_role = true;
-        else
-            return -1;
-    }
-    return optind == argc && have_role ? 0 : -1;
 }
 
 /* slurm.conf as it was when libslurm read it: an answer of this process is by that one. */
@@ -152,6 +97,21 @@ static int serve(const struct agentd_conf *conf, enum worker_role role)
     }
 }
 
+/* What a user has us do must not take the host's memory.  The watcher, which does nothing for a
+ * user, has the whole table. */
+static int bound_memory(const struct agentd_conf *conf, enum worker_role role)
+{
+#ifdef __SANITIZE_ADDRESS__ /* whose shadow of the memory is larger than it */
+    (void)conf;
+    (void)role;
+    return 0;
+#else
+    rlim_t bytes = (rlim_t)conf->worker_memory_mib << 20;
+    struct rlimit most = {bytes, bytes};
+    return role == ROLE_WATCH ? 0 : setrlimit(RLIMIT_DATA, &most);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     static const struct watcher_source source = {cluster_open, cluster_about, cluster_name_in,
@@ -159,30 +119,24 @@ int main(int argc, char **argv)
     AUTO(arena_done) struct arena arena = {0};
     struct agentd_conf conf;
     struct err err = {0};
-    const char *config;
-    bool check;
-    enum worker_role role = ROLE_FILE;
-    prctl(PR_SET_NAME, "agent-worker"); /* older kernels name it after a descriptor, see spawn.c */
-#ifndef __SANITIZE_ADDRESS__            /* whose look for leaks traces its own process */
-    /* It is its user, who must all the same not trace it, nor take its descriptors: they lead to
-     * the broker, and what is traced and killed goes only when its tracer wants.  `make install`
-     * makes the program unreadable, so that it is so from the exec on. */
-    prctl(PR_SET_DUMPABLE, 0);
-#endif
-    if (clean_environment() < 0)
-        return 1;
-    if (parse_args(argc, argv, &config, &role, &check) < 0)
+    struct child_args args;
+    if (child_start("agent-worker", argc, argv, &args) < 0 || args.grant || args.role == ROLE_STAGE)
         return usage();
     umask(077);
     log_setup("agent-worker", LOG_LEVEL_INFO);
-    if (agentd_conf_load(config, &arena, &conf, &err) < 0) {
+    if (agentd_conf_load(args.config, &arena, &conf, &err) < 0) {
         log_err("%s", err.text);
         return 1;
     }
     log_setup("agent-worker", agentd_conf_log_level(&conf));
-    if (check) {
+    if (bound_memory(&conf, args.role) < 0) {
+        log_err("cannot bound the memory: %s", strerror(errno));
+        return 1;
+    }
+    if (args.check) {
         worker_check(&conf);
         return 0;
     }
-    return role == ROLE_WATCH ? watcher_run(&conf, &source, MONITOR_FD) : serve(&conf, role);
+    return args.role == ROLE_WATCH ? watcher_run(&conf, &source, MONITOR_FD)
+                                   : serve(&conf, args.role);
 }

@@ -26,6 +26,10 @@ struct jobid;
 /* Is the record one that the id names? */
 bool worker_job_matches(const struct job *j, const struct jobid *id);
 
+/* A job's script or environment, as the reply has it.  ERR_LIMIT: it is too large for one. */
+int worker_text(const char *what, const char *id, const char *text, struct arena *arena,
+                struct bytes *out, struct err *err);
+
 /* Answers one request: unpacks, runs, packs the reply or an `error` body into out (emptied first)
  * and fills the answer's head.  ERR_NOT_FOUND for an op that is not known or not role's. */
 void worker_serve(const struct agentd_conf *conf, enum worker_role role,

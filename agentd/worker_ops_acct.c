@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* load_acct: jobs that slurmctld has forgotten, asked of slurmdbd as the user, so that slurmdbd
- * decides what the user may see. */
+/* load_acct: jobs that slurmctld has forgotten, and find_request: the job of a submit, asked of
+ * slurmdbd as the user, so that slurmdbd decides what the user may see. */
 #include "agentd/cluster.h"
 #include "agentd/jobrec.h"
 #include "agentd/worker_gather.h"
@@ -112,4 +112,21 @@ int wop_load_acct(struct worker_call *c, const struct acct_request *in, struct j
     if (read_filter(&a, err) < 0 || (in->ids.n ? get(c, &a, out, err) : list(&a, out, err)) < 0)
         return -1;
     return gathering_finish(&g, "slurmdbd", c->arena, out, err);
+}
+
+int wop_find_request(struct worker_call *c, const struct request_query *in,
+                     struct found_request *out, struct err *err)
+{
+    (void)c;
+    return cluster_acct_request(in, out, err);
+}
+
+int wop_acct_text(struct worker_call *c, const struct acct_text_request *in,
+                  struct script_reply *out, struct err *err)
+{
+    AUTO(free) char *text = NULL;
+    if (cluster_acct_text(in, &text, err) < 0)
+        return -1;
+    return worker_text(in->environment ? "environment" : "script", in->id, text, c->arena,
+                       &out->script, err);
 }

@@ -2,11 +2,11 @@
 #include "agentd/worker_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "common/str.h"
+#include "common/userfile.h"
 
 const char *worker_host(void)
 {
@@ -32,11 +32,10 @@ enum err_code worker_path_error(int number)
 
 int worker_open_file(const char *what, const char *path, struct stat *ret_st, struct err *err)
 {
-    /* O_NONBLOCK: a fifo without a writer would hold us up. */
-    AUTO(close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, ret_st) < 0)
+    AUTO(close) int fd = userfile_open(path, ret_st);
+    if (fd < 0)
         return err_set(err, worker_path_error(errno), "%s %s: %s on %s", what, path,
-                       strerror(errno), worker_host());
+                       userfile_error(errno), worker_host());
     if (S_ISDIR(ret_st->st_mode))
         return err_set(err, ERR_INVALID, "%s %s on %s is a directory, not a regular file", what,
                        path, worker_host());

@@ -235,7 +235,7 @@ void sagent_jobs_free(struct sagent_jobs *j)
     result_free(j);
 }
 
-/* ---- script ---- */
+/* ---- script and environment ---- */
 
 static int script(struct sagent *s, const char *id, struct sagent_script *out, struct err *err)
 {
@@ -250,20 +250,47 @@ static int script(struct sagent *s, const char *id, struct sagent_script *out, s
     return rc;
 }
 
-int sagent_script(struct sagent *s, const char *id, struct sagent_script **ret,
-                  struct sagent_error *err)
+static int environment(struct sagent *s, const char *id, struct sagent_script *out, struct err *err)
+{
+    struct handle_call call;
+    struct environment_request request = {.id = id};
+    if (handle_check_ids(&id, 1, err) < 0)
+        return -1;
+    int rc = handle_ask(s, OP_job_environment, &environment_request_type, &request, &call, err);
+    if (rc == 0)
+        rc = decode_environment(call.body, out, err);
+    handle_done(&call);
+    return rc;
+}
+
+static int text(struct sagent *s, const char *id,
+                int (*get_text)(struct sagent *, const char *, struct sagent_script *,
+                                struct err *),
+                struct sagent_script **ret, struct sagent_error *err)
 {
     struct err e = {0};
     handle_begin(err);
     struct sagent_script *p = result_new(sizeof *p);
     if (!p)
         no_memory(&e);
-    if (!p || script(s, id, p, &e) < 0) {
+    if (!p || get_text(s, id, p, &e) < 0) {
         result_free(p);
         return handle_fail(&e, err);
     }
     *ret = p;
     return 0;
+}
+
+int sagent_script(struct sagent *s, const char *id, struct sagent_script **ret,
+                  struct sagent_error *err)
+{
+    return text(s, id, script, ret, err);
+}
+
+int sagent_environment(struct sagent *s, const char *id, struct sagent_script **ret,
+                       struct sagent_error *err)
+{
+    return text(s, id, environment, ret, err);
 }
 
 void sagent_script_free(struct sagent_script *p)
@@ -271,41 +298,31 @@ void sagent_script_free(struct sagent_script *p)
     result_free(p);
 }
 
-/* ---- cancel ---- */
+/* ---- steps ---- */
 
-static int cancel(struct sagent *s, const struct sagent_cancel_request *in,
-                  struct sagent_cancelled *out, struct err *err)
+static int steps(struct sagent *s, const char *const *ids, size_t n, struct sagent_steps *out,
+                 struct err *err)
 {
     struct handle_call call;
-    struct cancel_request request = {
-        .ids = {in->ids, in->id_count},
-        .signal = in->signal,
-        .batch = in->batch,
-        .full = in->full,
-        .submit_time = in->submit_time,
-    };
-    if (handle_reserved(in->reserved, ARRAY_LEN(in->reserved), err) < 0 ||
-        handle_check_ids(in->ids, in->id_count, err) < 0)
+    struct steps_request request = {.ids = {ids, n}};
+    if (handle_check_ids(ids, n, err) < 0)
         return -1;
-    /* On the wire an empty string is none, and none means: end the job. */
-    if (in->signal && !*in->signal)
-        return err_set(err, ERR_INVALID, "the signal is empty: give a name such as USR1, or none");
-    int rc = handle_ask(s, OP_job_cancel, &cancel_request_type, &request, &call, err);
+    int rc = handle_ask(s, OP_job_steps, &steps_request_type, &request, &call, err);
     if (rc == 0)
-        rc = decode_cancelled(call.body, in->id_count, out, err);
+        rc = decode_steps(call.body, out, err);
     handle_done(&call);
     return rc;
 }
 
-int sagent_cancel(struct sagent *s, const struct sagent_cancel_request *request,
-                  struct sagent_cancelled **ret, struct sagent_error *err)
+int sagent_steps(struct sagent *s, const char *const *ids, size_t n, struct sagent_steps **ret,
+                 struct sagent_error *err)
 {
     struct err e = {0};
     handle_begin(err);
-    struct sagent_cancelled *p = result_new(sizeof *p);
+    struct sagent_steps *p = result_new(sizeof *p);
     if (!p)
         no_memory(&e);
-    if (!p || cancel(s, request, p, &e) < 0) {
+    if (!p || steps(s, ids, n, p, &e) < 0) {
         result_free(p);
         return handle_fail(&e, err);
     }
@@ -313,7 +330,7 @@ int sagent_cancel(struct sagent *s, const struct sagent_cancel_request *request,
     return 0;
 }
 
-void sagent_cancelled_free(struct sagent_cancelled *p)
+void sagent_steps_free(struct sagent_steps *p)
 {
     result_free(p);
 }

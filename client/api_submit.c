@@ -4,21 +4,23 @@
 #include <string.h>
 
 #include "client/decode.h"
+#include "client/staging.h"
 #include "client/conn.h"
 #include "client/handle.h"
 #include "client/held.h"
+#include "client/request_id.h"
 #include "client/result.h"
+#include "client/submit_fate.h"
 #include "common/clock.h"
 #include "common/seal.h"
 #include "common/str.h"
 
 enum {
     LINE_MAX_BYTES = 60000,
-    REQUEST_ID = 16,
-    ID_MAX_BYTES = 255,
     TRY_MS = 60000, /* the server, if it is there, goes on with what it has: ask it anew */
     RETRY_MS = 20000,
     LONGEST_PAUSE_MS = 5000,
+    LAST_TRY_MS = 2000, /* a try with less ends in doubt over a server that answers slowly */
 };
 
 static int no_memory(struct err *err)
@@ -39,19 +41,23 @@ static int take_arguments(const struct sagent_submit_request *in, struct submit_
 static int take_options(const struct sagent_submit_request *in, struct arena *arena,
                         struct submit_request *out, struct err *err)
 {
-    struct pair *v = arena_array(arena, in->option_count, sizeof *v);
-    if (!v)
+    struct bytes *parts = arena_array(arena, in->component_count, sizeof *parts);
+    if (!parts)
         return no_memory(err);
-    for (size_t i = 0; i < in->option_count; i++) {
-        const struct sagent_pair *p = &in->options[i];
-        if (!p->name || !*p->name)
-            return err_set(err, ERR_INVALID, "option %zu has no name", i);
-        for (size_t k = 0; k < i; k++)
-            if (str_eq(v[k].name, p->name))
-                return err_set(err, ERR_INVALID, "option '%.80s' is there twice", p->name);
-        v[i] = (struct pair){p->name, str_or(p->value, "")};
+    if (handle_take_options(in->options, in->option_count, arena, &out->options, err) < 0 ||
+        (in->defaults && handle_take_options(in->defaults->options, in->defaults->option_count,
+                                             arena, &out->defaults, err) < 0))
+        return -1;
+    for (size_t i = 0; i < in->component_count; i++) {
+        const struct sagent_options_set *set = &in->components[i];
+        struct component part;
+        if (handle_take_options(set->options, set->option_count, arena, &part.options, err) < 0)
+            return err_while(err, "component %zu", i + 1);
+        parts[i] = msg_pack_arena(&component_type, &part, arena);
+        if (!parts[i].p)
+            return no_memory(err);
     }
-    out->options = (struct pairs){v, in->option_count};
+    out->components = (struct raws){parts, in->component_count};
     return 0;
 }
 
@@ -105,43 +111,10 @@ static int take_environment(const struct sagent_submit_request *in, struct arena
 
 /* ---- the request id ---- */
 
-static void hex_of(const uint8_t id[REQUEST_ID], char out[2 * REQUEST_ID + 1])
-{
-    for (int i = 0; i < REQUEST_ID; i++)
-        snprintf(out + 2 * i, 3, "%02x", id[i]);
-}
-
-static int digit_of(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
-/* 32 hexadecimal digits are the id; any other text is hashed. */
-static int parse_id(const char *text, uint8_t id[REQUEST_ID], struct err *err)
-{
-    size_t n = strlen(text), digits = 0;
-    uint8_t hash[SEAL_HASH];
-    if (n == 0 || n > ID_MAX_BYTES)
-        return err_set(err, ERR_INVALID, "a request id has 1 to %d bytes, not %zu", ID_MAX_BYTES,
-                       n);
-    while (digits < n && digit_of(text[digits]) >= 0)
-        digits++;
-    if (n == 2 * REQUEST_ID && digits == n) {
-        for (int i = 0; i < REQUEST_ID; i++)
-            id[i] = (uint8_t)(digit_of(text[2 * i]) << 4 | digit_of(text[2 * i + 1]));
-        return 0;
-    }
-    seal_hash(text, n, hash);
-    memcpy(id, hash, REQUEST_ID);
-    return 0;
-}
-
 static const char *id_text(void *result, const uint8_t id[REQUEST_ID])
 {
-    char hex[2 * REQUEST_ID + 1];
-    hex_of(id, hex);
+    char hex[REQUEST_ID_TEXT];
+    str_hex(id, REQUEST_ID, hex);
     return arena_strdup(result_arena(result), hex);
 }
 
@@ -154,35 +127,32 @@ static int keep_id(struct sagent_submit_reply *out, const uint8_t id[REQUEST_ID]
 
 /* ---- the whole ---- */
 
-/* Cut where a character ends. */
 static const char *cut_line(const char *line, struct arena *arena)
 {
     if (!line || strlen(line) <= LINE_MAX_BYTES)
         return line;
-    size_t n = LINE_MAX_BYTES;
-    while (n && (line[n] & 0xc0) == 0x80)
-        n--;
-    return arena_strndup(arena, line, n);
+    return arena_strndup(arena, line, str_cut(line, LINE_MAX_BYTES));
 }
 
 static int make_request(const struct sagent_submit_request *in, struct arena *arena,
                         uint8_t id[REQUEST_ID], struct submit_request *out, struct err *err)
 {
-    if (seal_setup(err) < 0 || handle_reserved(in->reserved, ARRAY_LEN(in->reserved), err) < 0 ||
+    if (handle_reserved(in->reserved, ARRAY_LEN(in->reserved), err) < 0 ||
         take_arguments(in, out, err) < 0 || take_options(in, arena, out, err) < 0 ||
-        take_environment(in, arena, out, err) < 0)
+        take_environment(in, arena, out, err) < 0 || staging_take(in->staging, arena, out, err) < 0)
         return -1;
     if (in->retry_s < 0)
         return err_set(err, ERR_INVALID, "retry_s %lld is negative", (long long)in->retry_s);
-    if (!in->request_id)
-        seal_random(id, REQUEST_ID);
-    else if (parse_id(in->request_id, id, err) < 0)
+    if (request_id_take(in->request_id, id, err) < 0)
         return -1;
     out->request_id = (struct bytes){id, REQUEST_ID};
     out->script = (struct bytes){in->script, in->script_size};
     out->script_path = in->script_path;
     out->script_name = in->script_name;
     out->login_environment = in->login_environment;
+    out->export_none = in->export_none;
+    out->submit_dir = in->submit_dir;
+    out->time_zone = in->time_zone;
     out->submit_line = cut_line(in->submit_line, arena);
     return 0;
 }
@@ -196,15 +166,32 @@ struct tries {
     uint8_t instance[SEAL_ID]; /* of the journal that may know it */
     bool doubt;                /* a try may have reached that journal, and nobody has said more */
     int64_t begun_ms, end_ms;
-    int64_t retry_ms; /* how long what certainly made no job is tried again */
-    bool patient;     /* and whatever the reason */
-    int64_t base_ms;  /* of the back-off */
+    int64_t last_try_ms; /* what a try is to have at least */
+    int64_t retry_ms;    /* how long what certainly made no job is tried again */
+    bool patient;        /* and whatever the reason */
+    int64_t base_ms;     /* of the back-off */
 };
 
 static int64_t left_ms(const struct tries *t)
 {
     int64_t left = t->end_ms - clock_mono_ms();
     return left > 0 ? left : 0;
+}
+
+/* Is the session's journal another one?  A server whose journal could not be opened yet has none,
+ * and has noted nothing: which one it will be is not known. */
+static bool is_another(const struct tries *t)
+{
+    static const uint8_t none[SEAL_ID];
+    const uint8_t *is = csession_instance(handle_session(t->s));
+    return memcmp(is, none, SEAL_ID) != 0 && memcmp(is, t->instance, SEAL_ID) != 0;
+}
+
+/* Of pauses: what is left then is enough for a try. */
+static int64_t spare_ms(const struct tries *t)
+{
+    int64_t spare = left_ms(t) - t->last_try_ms;
+    return spare > 0 ? spare : 0;
 }
 
 /* The journal that is to answer for it: the first one that was asked. */
@@ -216,7 +203,7 @@ static int pin(struct tries *t, int timeout_ms, struct err *err)
     if (!t->doubt)
         memcpy(t->instance, csession_instance(cs), SEAL_ID);
     t->request->journal = (struct bytes){t->instance, SEAL_ID};
-    if (memcmp(t->instance, csession_instance(cs), SEAL_ID) == 0)
+    if (!is_another(t))
         return 0;
     return err_set(err, ERR_IN_DOUBT,
                    "the server's journal is another one than when this was submitted first, and "
@@ -245,24 +232,29 @@ static int try_once(struct tries *t, struct sagent_submit_reply *out, struct err
     return rc;
 }
 
+bool submit_is_fate(const struct err *err)
+{
+    return err->code == ERR_NOT_SUBMITTED || err->code == ERR_SLURM_DOWN ||
+           err->code == ERR_MUNGE || err->code == ERR_FULL ||
+           (err->slurm_errno && !err_retry(err->code));
+}
+
 /* What a failed try says about the submit. */
 static void learn(struct tries *t, const struct err *err)
 {
-    bool told = csession_replied(handle_session(t->s));
     if (err->code == ERR_IN_DOUBT)
         t->doubt = true;
-    else if (told && (err->code == ERR_NOT_SUBMITTED || err->code == ERR_SLURM_DOWN ||
-                      err->code == ERR_MUNGE || !err_retry(err->code)))
-        t->doubt = false; /* that is what became of it, and of every try before */
+    else if (csession_replied(handle_session(t->s)) && submit_is_fate(err))
+        t->doubt = false; /* and of every try before */
     if (err->code == ERR_SESSION)
         csession_forget(handle_session(t->s));
 }
 
 static bool may_help(const struct tries *t, const struct err *err)
 {
-    bool other_journal = err->code == ERR_IN_DOUBT &&
-                         memcmp(t->instance, csession_instance(handle_session(t->s)), SEAL_ID) != 0;
-    if (err->code == ERR_INTERRUPTED || other_journal || left_ms(t) == 0)
+    bool other_journal = err->code == ERR_IN_DOUBT && is_another(t);
+    bool interrupted = csession_interrupted(handle_session(t->s)) || err->code == ERR_INTERRUPTED;
+    if (interrupted || other_journal || spare_ms(t) == 0)
         return false;
     if (t->doubt)
         return err->code == ERR_IN_DOUBT || err_retry(err->code);
@@ -274,25 +266,31 @@ static bool may_help(const struct tries *t, const struct err *err)
     return err->code == ERR_BUSY || (away && handle_has_been_served(t->s));
 }
 
+/* The advice is the server's, how long to go on the caller's: the last try is at the end of that.
+ */
+static int64_t longest_pause_ms(const struct tries *t)
+{
+    int64_t longest = spare_ms(t), left = t->begun_ms + t->retry_ms - clock_mono_ms();
+    if (!t->doubt && left < longest)
+        longest = left > 0 ? left : 0;
+    return longest;
+}
+
 static int pause_a_while(struct tries *t, const struct err *why, struct err *err)
 {
-    uint32_t chance;
-    seal_random(&chance, sizeof chance);
-    t->base_ms = held_next_base_ms(t->base_ms);
-    if (t->base_ms > LONGEST_PAUSE_MS)
-        t->base_ms = LONGEST_PAUSE_MS;
-    int64_t ms = held_pause_ms(t->base_ms, why->retry_after_ms, chance);
-    return handle_pause(t->s, ms < left_ms(t) ? ms : left_ms(t), err);
+    int64_t ms = held_longer_pause_ms(&t->base_ms, LONGEST_PAUSE_MS, why->retry_after_ms);
+    int64_t longest = longest_pause_ms(t);
+    return handle_pause(t->s, ms < longest ? ms : longest, err);
 }
 
 /* In doubt whatever the last try's trouble was. */
 static int give_up(const struct tries *t, struct err *err)
 {
     struct err cause = *err;
-    char hex[2 * REQUEST_ID + 1];
+    char hex[REQUEST_ID_TEXT];
     if (!t->doubt)
         return -1;
-    hex_of(t->request->request_id.p, hex);
+    str_hex(t->request->request_id.p, REQUEST_ID, hex);
     *err = (struct err){.slurm_errno = cause.slurm_errno};
     return err_set(
         err, ERR_IN_DOUBT,
@@ -320,6 +318,9 @@ static int submit(struct sagent *s, const struct sagent_submit_request *in,
     };
     if (t.end_ms < now + t.retry_ms && t.patient)
         t.end_ms = now + t.retry_ms;
+    t.last_try_ms = (t.end_ms - now) / 4;
+    if (t.last_try_ms > LAST_TRY_MS)
+        t.last_try_ms = LAST_TRY_MS;
     while (try_once(&t, out, err) < 0) {
         struct err stopped = {0};
         learn(&t, err);
@@ -359,15 +360,12 @@ void sagent_submit_reply_free(struct sagent_submit_reply *p)
 
 /* ---- what became of it ---- */
 
-static int ask_request(struct sagent *s, const char *text, struct sagent_request *out,
+static int ask_request(struct sagent *s, enum op_number op, const struct msg_type *type,
+                       const void *body, const uint8_t id[REQUEST_ID], struct sagent_request *out,
                        struct err *err)
 {
     struct handle_call call;
-    uint8_t id[REQUEST_ID];
-    if (seal_setup(err) < 0 || parse_id(text, id, err) < 0)
-        return -1;
-    const struct request_query q = {.request_id = {id, REQUEST_ID}};
-    if (handle_ask(s, OP_job_request, &request_query_type, &q, &call, err) < 0)
+    if (handle_ask(s, op, type, body, &call, err) < 0)
         return -1;
     int rc = decode_request(call.body, out, err);
     handle_done(&call);
@@ -376,20 +374,59 @@ static int ask_request(struct sagent *s, const char *text, struct sagent_request
     return rc;
 }
 
+static int query(struct sagent *s, const char *text, struct sagent_request *out, struct err *err)
+{
+    uint8_t id[REQUEST_ID];
+    if (request_id_take(text, id, err) < 0)
+        return -1;
+    const struct request_query q = {.request_id = {id, REQUEST_ID}};
+    return ask_request(s, OP_job_request, &request_query_type, &q, id, out, err);
+}
+
+static int resolve(struct sagent *s, const struct sagent_resolve_request *in,
+                   struct sagent_request *out, struct err *err)
+{
+    uint8_t id[REQUEST_ID];
+    if (handle_reserved(in->reserved, ARRAY_LEN(in->reserved), err) < 0 ||
+        request_id_take(str_or(in->request_id, ""), id, err) < 0)
+        return -1;
+    if (in->job_id < 0 || in->job_id > UINT32_MAX)
+        return err_set(err, ERR_INVALID, "job_id %lld is none", (long long)in->job_id);
+    const struct resolve_request r = {
+        .request_id = {id, REQUEST_ID}, .none = in->none, .job_id = in->job_id};
+    return ask_request(s, OP_job_resolve, &resolve_request_type, &r, id, out, err);
+}
+
+/* Gives p when rc is 0. */
+static int give_request(struct sagent_request *p, int rc, const struct err *e,
+                        struct sagent_request **ret, struct sagent_error *err)
+{
+    if (rc < 0) {
+        result_free(p);
+        return handle_fail(e, err);
+    }
+    *ret = p;
+    return 0;
+}
+
 int sagent_request(struct sagent *s, const char *request_id, struct sagent_request **ret,
                    struct sagent_error *err)
 {
     struct err e = {0};
     handle_begin(err);
     struct sagent_request *p = result_new(sizeof *p);
-    if (!p)
-        no_memory(&e);
-    if (!p || ask_request(s, str_or(request_id, ""), p, &e) < 0) {
-        result_free(p);
-        return handle_fail(&e, err);
-    }
-    *ret = p;
-    return 0;
+    int rc = p ? query(s, str_or(request_id, ""), p, &e) : no_memory(&e);
+    return give_request(p, rc, &e, ret, err);
+}
+
+int sagent_resolve(struct sagent *s, const struct sagent_resolve_request *request,
+                   struct sagent_request **ret, struct sagent_error *err)
+{
+    struct err e = {0};
+    handle_begin(err);
+    struct sagent_request *p = result_new(sizeof *p);
+    int rc = p ? resolve(s, request, p, &e) : no_memory(&e);
+    return give_request(p, rc, &e, ret, err);
 }
 
 void sagent_request_free(struct sagent_request *p)

@@ -17,6 +17,7 @@ struct cli {
     struct sagent_options options;
     int argc;
     char **argv;
+    bool sbatch; /* called as sbatch: to be, say and exit like it */
 };
 
 /* A handler gets its own name as argv[0] and returns the exit status. */
@@ -37,6 +38,8 @@ int cli_unknown(const char *name);
 /* All commands and the options in front of them. */
 void cli_overview(FILE *to);
 
+/* The program's name in what is said; "slurm-agent" unless said otherwise. */
+void cli_call_me(const char *name);
 /* "slurm-agent: text" on stderr, control characters replaced. */
 void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Says an error and gives its exit status. */
@@ -63,6 +66,8 @@ struct cli_option {
 
 /* How to use a command and its options, on stdout. */
 void cli_usage(const char *command, const struct cli_option *options, size_t n);
+/* The options alone, a line each. */
+void cli_option_lines(const struct cli_option *options, size_t n);
 
 struct cli_args {
     const char **positional; /* borrowed from argv; free() the array */
@@ -118,8 +123,6 @@ const char *cli_duration(int64_t seconds, char out[CLI_TEXT]);
 /* The local time as 2024-12-31T23:59:59; "" for 0. */
 const char *cli_time(int64_t t, char out[CLI_TEXT]);
 const char *cli_number(int64_t v, char out[CLI_TEXT]);
-/* Replaces control characters, in place: what a user called a job must not drive a terminal. */
-char *cli_printable(char *s);
 
 /* A point in time as --since takes it: 2024-12-31, 2024-12-31T23:59[:59] (local time), now,
  * now-2hours (seconds, minutes, hours, days, weeks), @UNIX SECONDS.  False for anything else. */
@@ -144,9 +147,19 @@ void cli_json_print_line(struct json_t *json);
 
 /* jobs, as_of, stale, note, source and missing. */
 struct json_t *cli_json_jobs(const struct sagent_jobs *jobs);
+/* A line of the long form. */
+void cli_print_text(const char *name, const char *value);
+void cli_print_integer(const char *name, int64_t v);
 /* Seconds the job has run, by the server's clock. */
+/* Its state in one word: Slurm's, or the phase where that says more: inputs are fetched, outputs
+ * are stored or could not be, nobody knows. */
+const char *cli_job_state(const struct sagent_job *job);
 int64_t cli_run_time(const struct sagent_job *job, int64_t as_of);
 void cli_say_stale(int64_t as_of, const char *note);
 void cli_say_missing(const char *id);
+
+/* ---- what became of a submit (cli_resolve.c) ---- */
+
+int cli_show_request(struct sagent *s, const char *id, bool json);
 
 #endif

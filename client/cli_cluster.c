@@ -32,6 +32,8 @@ static void ping_json(const struct sagent_server *p)
     json_object_set_new(j, "private_jobs", json_boolean(p->private_jobs));
     json_object_set_new(j, "hidden_jobs", json_boolean(p->hidden_jobs));
     cli_json_set(j, "journal", p->journal);
+    json_object_set_new(j, "draining", json_boolean(p->draining));
+    json_object_set_new(j, "in_doubt", json_integer(p->in_doubt));
     json_object_set_new(j, "server_uid", json_integer(p->server_uid));
     json_object_set_new(j, "session_s", json_integer(p->session_s));
     cli_json_print(j);
@@ -55,6 +57,13 @@ static void ping_verbose(const struct sagent_server *p)
                cli_duration(p->server_time - p->as_of, text), p->stale ? " (stale)" : "");
     else
         printf("job table  not loaded yet\n");
+    printf("submits    %s\n", p->draining  ? "refused: the server is draining"
+                              : p->journal ? "refused: it could not keep what became of them"
+                                           : "are taken");
+    if (p->in_doubt)
+        printf(
+            "           %lld of yours in doubt: slurm-agent get --request-id ID says of one why\n",
+            (long long)p->in_doubt);
     printf("history    %s%s\n", p->journal ? "none is kept: " : "ok", str_or(p->journal, ""));
     if (p->private_jobs)
         printf(
@@ -62,6 +71,53 @@ static void ping_verbose(const struct sagent_server *p)
     if (p->hidden_jobs)
         printf("           and hides jobs from the server: no events and no history of them, until "
                "its user is an Operator in Slurm's accounting (or watch_user in agentd.conf is)\n");
+}
+
+static void ping_line(const struct sagent_server *p)
+{
+    printf("slurm-agentd %s at %s: cluster %s, slurmctld %s%s%s%s", str_or(p->version, "?"),
+           p->address, str_or(p->cluster, "not known yet"), str_or(p->slurmctld, "unknown"),
+           p->stale ? ", the job table is stale" : "",
+           p->draining ? ", it is draining: no new submits are taken" : "",
+           p->journal ? ", no submits are taken and no history is kept" : "");
+    if (p->in_doubt)
+        printf(", %lld of your submits in doubt", (long long)p->in_doubt);
+    putchar('\n');
+}
+
+/* What is in the way, in the same form, and what to do about it. */
+static int ping_fails(const struct sagent *s, const struct sagent_error *err)
+{
+    static const struct {
+        int code;
+        const char *what, *advice;
+    } broken[] = {
+        {SAGENT_ERR_UNREACHABLE, "connection",
+         "on the server: systemctl status slurm-agentd, and listen_tcp and allow_from in "
+         "agentd.conf; from here: is its port open (nc -vz HOST 6821)?"},
+        {SAGENT_ERR_TIMEOUT, "connection",
+         "a firewall in between, or a server that hangs: nc -vz HOST 6821; slurm-agentd --check "
+         "there"},
+        {SAGENT_ERR_MUNGE, "munge", "on that host: systemctl status munge; munge -n | unmunge"},
+        {SAGENT_ERR_AUTH, "munge",
+         "munge -n | ssh HOST unmunge says whether keys and clocks agree; only a server of root's "
+         "is believed (server_uid in client.conf)"},
+        {SAGENT_ERR_DENIED, "user",
+         "on the server: getent passwd; min_uid, allow_groups and deny_users in agentd.conf"},
+        {SAGENT_ERR_PROTOCOL, "protocol",
+         "does slurm-agentd listen at that address, and of what version?"},
+    };
+    size_t i = 0;
+    while (i < ARRAY_LEN(broken) && broken[i].code != err->code)
+        i++;
+    printf("address    %s\n", sagent_address(s));
+    if (i < ARRAY_LEN(broken))
+        printf("%-10s FAIL: %s\n           %s\n", broken[i].what, err->text, broken[i].advice);
+    else
+        printf("server     FAIL: %s\n           on the server: slurm-agentd --check, "
+               "journalctl -eu slurm-agentd\n",
+               err->text);
+    return cli_end_output(err->exit_status);
 }
 
 int cmd_ping(struct cli *cli, int argc, char **argv)
@@ -82,15 +138,13 @@ int cmd_ping(struct cli *cli, int argc, char **argv)
     if (!s)
         return status;
     if (sagent_ping(s, &p, &err) < 0)
-        return cli_fail(&err);
+        return verbose && !json ? ping_fails(s, &err) : cli_fail(&err);
     if (json)
         ping_json(p);
     else if (verbose)
         ping_verbose(p);
     else
-        printf("slurm-agentd %s at %s: cluster %s, slurmctld %s%s\n", str_or(p->version, "?"),
-               p->address, str_or(p->cluster, "not known yet"), str_or(p->slurmctld, "unknown"),
-               p->stale ? ", the job table is stale" : "");
+        ping_line(p);
     return cli_end_output(0);
 }
 

@@ -102,6 +102,8 @@ char *cli_job_remark(const struct sagent_job *job)
     int rc;
     if (sagent_job_ended(job))
         rc = asprintf(&text, "%s", str_or(job->outcome, ""));
+    else if (is_phase(job, "STAGING_IN") || is_phase(job, "STAGING_OUT"))
+        rc = asprintf(&text, "(%s)", str_or(job->staging, ""));
     else if (str_eq(job->state, "PENDING"))
         rc = job->reason ? asprintf(&text, "(%s)", job->reason) : asprintf(&text, "%s", "");
     else
@@ -115,7 +117,7 @@ char *cli_job_remark(const struct sagent_job *job)
 
 static const char *state_after(const struct sagent_event *e)
 {
-    return is_phase(e->job, "UNKNOWN") ? "UNKNOWN" : e->job->state;
+    return cli_job_state(e->job);
 }
 
 char *cli_event_line(const struct sagent_event *e, const char *arrow)
@@ -130,7 +132,7 @@ char *cli_event_line(const struct sagent_event *e, const char *arrow)
                  moved ? was : "", moved ? " " : "", moved ? arrow : "", moved ? " " : "", state,
                  str_or(e->job->name, ""), *remark ? "  " : "", remark) < 0)
         cli_no_memory();
-    return cli_printable(line);
+    return str_printable(line);
 }
 
 static bool may_end_it_all(const struct sagent_events *e)

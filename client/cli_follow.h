@@ -10,6 +10,8 @@
 /* From here on SIGINT and SIGTERM, unless they are ignored, are counted, and interrupt the handle
  * that cli_signals_to() names; after so many of them the next one ends the program. */
 void cli_signals_catch(int patience);
+/* From here on they end the program again. */
+void cli_signals_release(void);
 /* NULL: none.  The handle must live until the next of these calls. */
 void cli_signals_to(struct sagent *s);
 int cli_signals_count(void);

@@ -25,7 +25,7 @@ void cli_overview(FILE *to)
     fprintf(to, "usage: slurm-agent [--server ADDRESS] [--cluster NAME] [--conf FILE] "
                 "[--timeout SECONDS] COMMAND ...\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+        fprintf(to, "  %-11s %s\n", commands[i].name, commands[i].help);
     fprintf(
         to,
         "\n  --server ADDRESS   tcp://HOST:PORT, HOST, or ipc:///PATH\n"
@@ -36,29 +36,35 @@ void cli_overview(FILE *to)
         "\nslurm-agent help COMMAND says more.  The server is set in client.conf or by "
         "SLURM_AGENT_SERVER, too.\n"
         "Exit status: 0, 2 for a mistake in what was asked, 1 for output that cannot be "
-        "written,\nand 3 to 19 as `slurm-agent help errors` lists; wait and run exit as the job did.\n");
+        "written,\nand 3 to 25 as `slurm-agent help errors` lists; wait and run exit as the job did.\n");
 }
 
 static int print_errors(void)
 {
-    for (int code = SAGENT_ERR_INVALID; code <= SAGENT_ERR_INTERRUPTED; code++)
-        printf("%3d  %-14s %s\n", sagent_code_exit_status(code), sagent_code_name(code),
-               sagent_code_help(code));
+    for (int code = SAGENT_ERR_INVALID; code < 256; code++)
+        if (!str_eq(sagent_code_name(code), "UNKNOWN"))
+            printf("%3d  %-14s %s\n", sagent_code_exit_status(code), sagent_code_name(code),
+                   sagent_code_help(code));
     return cli_end_output(0);
 }
 
-void cli_usage(const char *name, const struct cli_option *options, size_t n)
+void cli_option_lines(const struct cli_option *options, size_t n)
 {
-    const struct cli_command *c = cli_find(name);
-    printf("usage: slurm-agent %s%s%s\n\n%s\n", c->name, *c->synopsis ? " " : "", c->synopsis,
-           c->help);
     for (size_t i = 0; i < n; i++) {
         const struct cli_option *o = &options[i];
         char letter[] = {'-', o->letter, ',', '\0'}, form[64];
         snprintf(form, sizeof form, "--%s%s%s", o->name, o->metavar ? "=" : "",
                  o->metavar ? o->metavar : "");
-        printf("%s  %3s %-20s %s\n", i ? "" : "\n", o->letter ? letter : "", form, o->help);
+        printf("  %3s %-20s %s\n", o->letter ? letter : "", form, o->help);
     }
+}
+
+void cli_usage(const char *name, const struct cli_option *options, size_t n)
+{
+    const struct cli_command *c = cli_find(name);
+    printf("usage: slurm-agent %s%s%s\n\n%s\n%s", c->name, *c->synopsis ? " " : "", c->synopsis,
+           c->help, n ? "\n" : "");
+    cli_option_lines(options, n);
 }
 
 int cli_unknown(const char *name)

@@ -11,11 +11,21 @@
 
 CLEANUP_FN(struct sagent, sagent_close)
 CLEANUP_FN(struct sagent_jobs, sagent_jobs_free)
-CLEANUP_FN(struct sagent_request, sagent_request_free)
-CLEANUP_FN(struct sagent_script, sagent_script_free)
 CLEANUP_FN(struct cli_table, cli_table_free)
 
 /* ---- the table ---- */
+
+const char *cli_job_state(const struct sagent_job *job)
+{
+    static const char *const said[] = {"UNKNOWN", "STAGING_IN", "STAGING_OUT"};
+    for (size_t i = 0; i < ARRAY_LEN(said); i++)
+        if (str_eq(job->phase, said[i]))
+            return job->phase;
+    bool failed = str_eq(job->phase, "FAILED") || str_eq(job->phase, "CANCELLED");
+    bool slurms = !str_eq(job->state, "COMPLETED") &&
+                  (!str_eq(job->state, "CANCELLED") || str_eq(job->phase, "CANCELLED"));
+    return failed && !slurms ? job->phase : job->state;
+}
 
 int64_t cli_run_time(const struct sagent_job *job, int64_t as_of)
 {
@@ -32,7 +42,9 @@ static char *where(const struct sagent_job *job)
 {
     char *text = NULL;
     int rc;
-    if (job->nodes && *job->nodes && !str_eq(job->state, "PENDING"))
+    if (str_eq(job->phase, "STAGING_IN"))
+        rc = asprintf(&text, "(%s)", str_or(job->staging, ""));
+    else if (job->nodes && *job->nodes && !str_eq(job->state, "PENDING"))
         rc = asprintf(&text, "%s", job->nodes);
     else
         rc = asprintf(&text, "%s%s%s", job->reason ? "(" : "", str_or(job->reason, ""),
@@ -57,7 +69,7 @@ static void print_table(const struct sagent_jobs *jobs)
         AUTO(free) char *place = where(job);
         cli_table_add(t, job->id);
         /* of a job that has gone unseen the state is only the last that was seen */
-        cli_table_add(t, str_eq(job->phase, "UNKNOWN") ? job->phase : job->state);
+        cli_table_add(t, cli_job_state(job));
         cli_table_add(t, job->name);
         cli_table_add(t, job->user);
         cli_table_add(t, job->partition);
@@ -76,23 +88,23 @@ static bool has_suffix(const char *s, const char *suffix)
     return n >= m && strcmp(s + n - m, suffix) == 0;
 }
 
-static void print_text(const char *name, const char *value)
+void cli_print_text(const char *name, const char *value)
 {
     AUTO(free) char *copy = strdup(value);
     if (!copy)
         cli_no_memory();
-    printf("  %-18s %s\n", name, cli_printable(copy));
+    printf("  %-18s %s\n", name, str_printable(copy));
 }
 
-static void print_integer(const char *name, int64_t v)
+void cli_print_integer(const char *name, int64_t v)
 {
     char text[CLI_TEXT];
     if (str_eq(name, "time_limit"))
-        print_text(name, v < 0 ? "unlimited" : cli_duration(v, text));
+        cli_print_text(name, v < 0 ? "unlimited" : cli_duration(v, text));
     else if (has_suffix(name, "_time"))
-        print_text(name, cli_time(v, text));
+        cli_print_text(name, cli_time(v, text));
     else
-        print_text(name, cli_number(v, text));
+        cli_print_text(name, cli_number(v, text));
 }
 
 static void print_strings(const char *name, const struct sagent_strings *list)
@@ -101,7 +113,7 @@ static void print_strings(const char *name, const struct sagent_strings *list)
     size_t used = 0;
     for (size_t i = 0; i < list->n && used < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? " " : "", list->v[i]);
-    print_text(name, text);
+    cli_print_text(name, text);
 }
 
 static void print_long(const struct sagent_job *job)
@@ -115,15 +127,15 @@ static void print_long(const struct sagent_job *job)
         switch (f->kind) {
         case SAGENT_STRING:
             if (*(const char *const *)at)
-                print_text(f->name, *(const char *const *)at);
+                cli_print_text(f->name, *(const char *const *)at);
             break;
         case SAGENT_INTEGER:
             if (*(const int64_t *)at)
-                print_integer(f->name, *(const int64_t *)at);
+                cli_print_integer(f->name, *(const int64_t *)at);
             break;
         case SAGENT_BOOLEAN:
             if (*(const bool *)at)
-                print_text(f->name, "yes");
+                cli_print_text(f->name, "yes");
             break;
         case SAGENT_STRINGS:
             if (((const struct sagent_strings *)at)->n)
@@ -193,44 +205,6 @@ static int show(const struct sagent_jobs *jobs, enum form form)
 
 /* ---- get ---- */
 
-static int show_request(struct sagent *s, const char *id, bool json)
-{
-    char text[CLI_TEXT];
-    struct sagent_error err;
-    AUTO(sagent_request_free) struct sagent_request *r = NULL;
-    if (sagent_request(s, id, &r, &err) < 0)
-        return cli_fail(&err);
-    if (json) {
-        json_t *j = json_object();
-        cli_json_set(j, "request_id", r->request_id);
-        cli_json_set(j, "state", r->state);
-        cli_json_set_number(j, "job_id", r->job_id);
-        cli_json_set_number(j, "submit_time", r->submit_time);
-        cli_json_set_number(j, "attempt", r->attempt);
-        cli_json_set_number(j, "tag", r->tag);
-        cli_json_set_number(j, "begun", r->begun);
-        cli_json_set_number(j, "changed", r->changed);
-        cli_json_set(j, "error", r->code ? sagent_code_name(r->code) : NULL);
-        cli_json_set(j, "text", r->text);
-        cli_json_print(j);
-        return cli_end_output(0);
-    }
-    printf("request %s\n", r->request_id);
-    print_text("state", r->state);
-    if (r->job_id)
-        print_integer("job_id", r->job_id);
-    if (r->submit_time)
-        print_integer("submit_time", r->submit_time);
-    print_integer("attempt", r->attempt);
-    print_text("begun", cli_time(r->begun, text));
-    print_text("changed", cli_time(r->changed, text));
-    if (r->code)
-        print_text("error", sagent_code_name(r->code));
-    if (r->text)
-        print_text("text", r->text);
-    return cli_end_output(0);
-}
-
 int cmd_get(struct cli *cli, int argc, char **argv)
 {
     bool json = false, details = false;
@@ -256,7 +230,7 @@ int cmd_get(struct cli *cli, int argc, char **argv)
     if (!s)
         return status;
     if (request)
-        return show_request(s, request, json);
+        return cli_show_request(s, request, json);
     if (sagent_get(s, ids, args.n, &jobs, &err) < 0)
         return cli_fail(&err);
     return show(jobs, json ? JSON : details ? LONG : TABLE);
@@ -321,24 +295,4 @@ int cmd_list(struct cli *cli, int argc, char **argv)
     if (sagent_list(s, &filter, &jobs, &err) < 0)
         return cli_fail(&err);
     return show(jobs, json ? JSON : TABLE);
-}
-
-/* ---- script ---- */
-
-int cmd_script(struct cli *cli, int argc, char **argv)
-{
-    struct cli_args args;
-    int status;
-    struct sagent_error err;
-    AUTO(sagent_script_free) struct sagent_script *script = NULL;
-    if (!cli_begin(NULL, 0, 1, 1, argc, argv, &args, &status))
-        return status;
-    AUTO(free) const char **ids = args.positional;
-    AUTO(sagent_close) struct sagent *s = cli_open(cli, &status);
-    if (!s)
-        return status;
-    if (sagent_script(s, ids[0], &script, &err) < 0)
-        return cli_fail(&err);
-    fwrite(script->data, 1, script->size, stdout);
-    return cli_end_output(0);
 }

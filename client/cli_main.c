@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* cli_main.c: slurm-agent: options in front of the command, and dispatch */
 #include <locale.h>
+#include <string.h>
 
 #include "client/cli.h"
 #include "common/cleanup.h"
@@ -38,12 +39,25 @@ static int read_options(struct cli *cli, bool *ret_help, bool *ret_version, int 
     return timeout ? set_timeout(cli, timeout) : 0;
 }
 
+/* By one of these names the whole command line is sbatch's. */
+static bool is_sbatch(const char *path)
+{
+    static const char *const names[] = {"sbatch", "slurm-agent-sbatch"};
+    const char *slash = path ? strrchr(path, '/') : NULL, *name = slash ? slash + 1 : path;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_eq(name, names[i]))
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    struct cli cli = {.argc = argc, .argv = argv};
+    struct cli cli = {.argc = argc, .argv = argv, .sbatch = is_sbatch(argv[0])};
     bool help = false, version = false;
     int next = 1;
     setlocale(LC_CTYPE, "");
+    if (cli.sbatch)
+        return cmd_submit(&cli, argc, argv);
     int rc = read_options(&cli, &help, &version, &next);
     if (rc)
         return rc;

@@ -12,6 +12,13 @@
 #include "common/cleanup.h"
 #include "common/str.h"
 
+static const char *my_name = "slurm-agent";
+
+void cli_call_me(const char *name)
+{
+    my_name = name;
+}
+
 void cli_say(const char *fmt, ...)
 {
     char text[1024];
@@ -20,7 +27,7 @@ void cli_say(const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     fflush(stdout);
-    fprintf(stderr, "slurm-agent: %s\n", cli_printable(text));
+    fprintf(stderr, "%s: %s\n", my_name, str_printable(text));
 }
 
 int cli_fail(const struct sagent_error *err)
@@ -94,42 +101,6 @@ const char *cli_number(int64_t v, char out[CLI_TEXT])
 const char *cli_arrow(void)
 {
     return str_eq(nl_langinfo(CODESET), "UTF-8") ? "→" : "->";
-}
-
-/* Bytes of the UTF-8 character at p, and its number; 0 for what is none. */
-static size_t character(const unsigned char *p, uint32_t *ret)
-{
-    size_t n = *p < 0x80                 ? 1
-               : *p >= 0xc2 && *p < 0xe0 ? 2
-               : *p >= 0xe0 && *p < 0xf0 ? 3
-               : *p >= 0xf0 && *p < 0xf5 ? 4
-                                         : 0;
-    *ret = n > 1 ? *p & (0x7fU >> n) : *p;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        *ret = *ret << 6 | (p[i] & 0x3fU);
-    }
-    return n;
-}
-
-/* C0, DEL, C1, and what turns the direction of writing. */
-static bool drives_a_terminal(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
-}
-
-char *cli_printable(char *s)
-{
-    for (unsigned char *p = (unsigned char *)s; *p;) {
-        uint32_t c;
-        size_t n = character(p, &c);
-        if (n == 0 || drives_a_terminal(c))
-            memset(p, '?', n ? n : 1);
-        p += n ? n : 1;
-    }
-    return s;
 }
 
 /* ---- JSON ---- */

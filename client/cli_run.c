@@ -14,6 +14,7 @@
 #include "client/cli_follow.h"
 #include "client/cli_request.h"
 #include "client/cli_stream.h"
+#include "client/cli_upload.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/str.h"
@@ -28,7 +29,8 @@ enum {
 
 CLEANUP_FN(struct sagent, sagent_close)
 CLEANUP_FN(struct sagent_jobs, sagent_jobs_free)
-CLEANUP_FN(struct sagent_cancelled, sagent_cancelled_free)
+CLEANUP_FN(struct sagent_controlled, sagent_controlled_free)
+CLEANUP_FN(struct sagent_uploaded, sagent_uploaded_free)
 CLEANUP_FN(struct sagent_submit_reply, sagent_submit_reply_free)
 
 struct stream {
@@ -121,18 +123,20 @@ static void tell(void *arg, const struct sagent_events *e, const char *before)
         const struct sagent_event *one = sagent_events_at(e, i);
         AUTO(free) char *remark = cli_job_remark(one->job);
         if (!sagent_job_ended(one->job))
-            cli_say("job %s is %s%s%s", one->job->id, one->job->state, *remark ? " " : "", remark);
+            cli_say("job %s is %s%s%s", one->job->id, cli_job_state(one->job), *remark ? " " : "",
+                    remark);
     }
 }
 
 static void cancel(struct running *r)
 {
     struct sagent_error err;
-    const struct sagent_cancel_request request = {.ids = &r->id, .id_count = 1};
-    AUTO(sagent_cancelled_free) struct sagent_cancelled *c = NULL;
+    const struct sagent_control_request request = {
+        .verb = SAGENT_CANCEL, .ids = &r->id, .id_count = 1};
+    AUTO(sagent_controlled_free) struct sagent_controlled *c = NULL;
     r->cancelled = true;
     cli_say("cancelling job %s; once more to leave it alone", r->id);
-    if (sagent_cancel(r->s, &request, &c, &err) < 0) {
+    if (sagent_control(r->s, &request, &c, &err) < 0) {
         if (err.code != SAGENT_ERR_INTERRUPTED)
             cli_say("job %s was perhaps not cancelled: %s", r->id, err.text);
     } else if (c->results[0].code != SAGENT_OK) {
@@ -256,13 +260,20 @@ static int run(struct cli *cli, const struct cli_request *request)
     AUTO(sagent_close) struct sagent *s = r.s = cli_open(cli, &status);
     if (!s)
         return status;
+    struct sagent_submit_request submit = request->submit;
+    AUTO(sagent_uploaded_free) struct sagent_uploaded *uploaded = NULL;
+    if (cli_upload(s, request, &submit, &uploaded, &status, &err) < 0)
+        return status ? status : cli_fail(&err);
     /* The first Ctrl-C waits for the answer: there is no job to cancel before it. */
     cli_signals_catch(PATIENCE);
-    if (sagent_submit(s, &request->submit, &reply, &err) < 0)
+    if (sagent_submit(s, &submit, &reply, &err) < 0) {
+        cli_upload_refused(request, uploaded, &err);
+        cli_request_advise(request, &err);
         return cli_fail(&err);
+    }
     if (!r.quiet)
         cli_say("job %s", reply->id);
-    cli_request_say(reply);
+    cli_request_say(reply, true);
     r.id = reply->id;
     cli_signals_to(s);
     status = follow_and_copy(&r, &outage);
@@ -295,7 +306,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
     AUTO(cli_request_done) struct cli_request request;
     if (cli_request_make(cli, argc, argv, &request, &err) < 0)
         return cli_request_fail("run", &err);
-    if (request.args.help)
+    if (request.args.help || request.args.usage)
         return print_help();
     if (request.args.version) {
         printf("slurm-agent %s\n", sagent_version());

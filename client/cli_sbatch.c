@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "client/cli_sbatch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,14 +21,21 @@ struct option {
 };
 
 static const struct option options[] = {
-    {"wrap", 0, REQUIRED, true, false},      {"remote-script", 0, REQUIRED, true, false},
-    {"json", 0, NONE, true, false},          {"parsable", 0, NONE, true, false},
-    {"quiet", 'Q', NONE, true, false},       {"help", 'h', NONE, true, false},
-    {"usage", 0, NONE, true, false},         {"version", 'V', NONE, true, false},
-    {"request-id", 0, REQUIRED, true, true}, {"retry", 0, REQUIRED, true, true},
-#define SBATCH(name, letter, takes) {name, letter, takes, false, false},
+    {"remote-script", 0, REQUIRED, true, true},   {"json", 0, NONE, true, true},
+    {"request-id", 0, REQUIRED, true, true},      {"retry", 0, REQUIRED, true, true},
+    {"optional-output", 0, REQUIRED, true, true}, {"output-on", 0, REQUIRED, true, true},
+    {"stdout-to", 0, REQUIRED, true, true},       {"stderr-to", 0, REQUIRED, true, true},
+    {"stage-timeout", 0, REQUIRED, true, true},   {"stage-quota", 0, REQUIRED, true, true},
+    {"upload", 0, REQUIRED, true, true},          {"upload-store", 0, REQUIRED, true, true},
+#define SBATCH(name, letter, takes, value, help) {name, letter, takes, false, false},
+#define HERE(name, letter, help) {name, letter, NONE, true, false},
+#define REFUSED(name, letter, takes) {name, letter, takes, false, false},
+#define NEWER(name, takes) {name, 0, takes, false, true},
 #include "client/cli_sbatch.def"
 #undef SBATCH
+#undef HERE
+#undef REFUSED
+#undef NEWER
 };
 
 const char *cli_sbatch_name(size_t i, char *ret_letter)
@@ -57,34 +65,87 @@ static int no_memory(struct parsing *p)
     return err_set(p->err, ERR_INTERNAL, "no memory");
 }
 
+/* What is no option, or has no value: not the same as what does not go together. */
+static int bad(const struct parsing *p)
+{
+    p->err->bad_option = true;
+    return -1;
+}
+
+/* Two of these are more than the last of them. */
+static bool adds_up(const char *name)
+{
+    return str_eq(name, "mail-type") || str_eq(name, "mem-bind");
+}
+
+/* NONE takes nothing away from what was said before; in a list it would take all of it. */
+static bool adds_nothing(const char *name, const char *value)
+{
+    return str_eq(name, "mail-type") && strcasecmp(value, "NONE") == 0;
+}
+
+/* name is copied, value borrowed; joined values are the process's for good. */
+static int put(struct cli_pairs *pairs, const char *name, size_t name_len, const char *value)
+{
+    size_t i = 0;
+    char *copy = strndup(name, name_len);
+    struct sagent_pair *grown = reallocarray(pairs->v, pairs->n + 1, sizeof *pairs->v);
+    if (grown)
+        pairs->v = grown;
+    if (!grown || !copy) {
+        free(copy);
+        return -1;
+    }
+    while (i < pairs->n && !str_eq(pairs->v[i].name, copy))
+        i++;
+    if (i < pairs->n) {
+        char *joined = NULL;
+        if (adds_up(copy) && pairs->v[i].value && value && adds_nothing(copy, value)) {
+            value = pairs->v[i].value;
+        } else if (adds_up(copy) && pairs->v[i].value && value &&
+                   !adds_nothing(copy, pairs->v[i].value)) {
+            if (asprintf(&joined, "%s,%s", pairs->v[i].value, value) < 0) {
+                free(copy);
+                return -1;
+            }
+            value = joined;
+        }
+        free((char *)pairs->v[i].name);
+        pairs->n--;
+        memmove(&pairs->v[i], &pairs->v[i + 1], (pairs->n - i) * sizeof *pairs->v);
+    }
+    pairs->v[pairs->n++] = (struct sagent_pair){copy, value};
+    return 0;
+}
+
 static int add(struct parsing *p, const char *name, size_t name_len, const char *value)
 {
     struct cli_sbatch *out = p->out;
-    if (name_len == 6 && memcmp(name, "export", 6) == 0)
-        out->export_list = value;
-    for (size_t i = 0; i < out->option_count; i++)
-        if (strlen(out->options[i].name) == name_len &&
-            memcmp(out->options[i].name, name, name_len) == 0) {
-            out->options[i].value = value;
-            return 0;
-        }
-    struct sagent_pair *grown =
-        reallocarray(out->options, out->option_count + 1, sizeof *out->options);
-    if (!grown)
+    if (put(&out->sets[out->set_count - 1], name, name_len, value) < 0)
         return no_memory(p);
-    out->options = grown;
-    char *copy = strndup(name, name_len);
-    if (!copy)
-        return no_memory(p);
-    out->options[out->option_count++] = (struct sagent_pair){copy, value};
     return 0;
+}
+
+/* What of the options for the server concerns us, too.  True: nobody else; it is not sent, since
+ * the same submit printed in another way is the same request. */
+static bool notice(struct cli_sbatch *out, const char *name, const char *value)
+{
+    if (str_eq(name, "export"))
+        out->export_list = value;
+    else if (str_eq(name, "wrap"))
+        out->wrap = value;
+    else if (str_eq(name, "test-only"))
+        out->test_only = true;
+    else if (str_eq(name, "parsable"))
+        return out->parsable = true;
+    else if (str_eq(name, "wait"))
+        return out->wait = true;
+    return false;
 }
 
 static void apply_local(struct cli_sbatch *out, const char *name, const char *value)
 {
-    if (str_eq(name, "wrap"))
-        out->wrap = value;
-    else if (str_eq(name, "remote-script"))
+    if (str_eq(name, "remote-script"))
         out->remote_script = value;
     else if (str_eq(name, "request-id"))
         out->request_id = value;
@@ -92,14 +153,16 @@ static void apply_local(struct cli_sbatch *out, const char *name, const char *va
         out->retry = value;
     else if (str_eq(name, "json"))
         out->json = true;
-    else if (str_eq(name, "parsable"))
-        out->parsable = true;
     else if (str_eq(name, "quiet"))
         out->quiet = true;
     else if (str_eq(name, "version"))
         out->version = true;
+    else if (str_eq(name, "verbose"))
+        out->verbose = true; /* there is nothing more to say */
+    else if (str_eq(name, "usage"))
+        out->usage = true;
     else
-        out->help = true; /* help and usage */
+        out->help = true;
 }
 
 /* value: what is behind = or behind the letter; NULL when nothing is. */
@@ -112,10 +175,14 @@ static int apply(struct parsing *p, const struct option *o, const char *shown, c
             return err_set(p->err, ERR_INVALID, "%s needs a value", shown);
         value = p->argv[++p->i];
     }
-    if (!o->local)
-        return add(p, o->name, strlen(o->name), value);
-    apply_local(p->out, o->name, value);
-    return 0;
+    int staged = cli_stage_take(&p->out->stage, o->name, value, p->err);
+    if (staged)
+        return staged < 0 ? -1 : 0;
+    if (o->local) {
+        apply_local(p->out, o->name, value);
+        return 0;
+    }
+    return notice(p->out, o->name, value) ? 0 : add(p, o->name, strlen(o->name), value);
 }
 
 /* ---- which option it is ---- */
@@ -199,9 +266,8 @@ static int letters(struct parsing *p, const char *text)
 static int take_rest(struct parsing *p)
 {
     struct cli_sbatch *out = p->out;
-    if (p->i < p->argc && strcmp(p->argv[p->i], ":") == 0)
-        return err_set(p->err, ERR_INVALID,
-                       "a heterogeneous job (the ':') cannot be submitted here yet");
+    if (out->quiet && out->verbose)
+        return err_set(p->err, ERR_INVALID, "--quiet and --verbose exclude each other");
     if (out->wrap && out->remote_script)
         return err_set(p->err, ERR_INVALID, "--wrap and --remote-script exclude each other");
     if (out->wrap && p->i < p->argc)
@@ -209,11 +275,20 @@ static int take_rest(struct parsing *p)
                        p->argv[p->i]);
     if (!out->wrap && !out->remote_script && p->i < p->argc) {
         out->script = p->argv[p->i++];
-        if (strcmp(out->script, "-") == 0)
-            out->script = NULL;
     }
     out->arguments = (const char *const *)(p->argv + p->i);
     out->argument_count = (size_t)(p->argc - p->i);
+    return 0;
+}
+
+static int begin_component(struct parsing *p)
+{
+    struct cli_sbatch *out = p->out;
+    struct cli_pairs *grown = reallocarray(out->sets, out->set_count + 1, sizeof *out->sets);
+    if (!grown)
+        return no_memory(p);
+    out->sets = grown;
+    out->sets[out->set_count++] = (struct cli_pairs){0};
     return 0;
 }
 
@@ -221,30 +296,81 @@ int cli_sbatch_parse(int argc, char **argv, struct cli_sbatch *out, struct err *
 {
     struct parsing p = {.out = out, .err = err, .argc = argc, .argv = argv};
     *out = (struct cli_sbatch){0};
+    if (begin_component(&p) < 0)
+        return -1;
     for (p.i = 1; p.i < argc; p.i++) {
         const char *arg = argv[p.i];
+        int rc = 0;
         if (strcmp(arg, "--") == 0) {
             p.i++;
             break;
         }
-        if (*arg != '-' || !arg[1])
+        if (strcmp(arg, ":") == 0)
+            rc = begin_component(&p);
+        else if (*arg != '-' || !arg[1])
             break;
-        int rc = arg[1] == '-' ? long_option(&p, arg + 2) : letters(&p, arg + 1);
+        else
+            rc = arg[1] == '-' ? long_option(&p, arg + 2) : letters(&p, arg + 1);
         if (rc < 0)
-            return -1;
+            return bad(&p);
+        if (out->help || out->usage || out->version)
+            return 0; /* whatever comes behind */
     }
+    cli_stage_end(&out->stage);
     return take_rest(&p);
+}
+
+void cli_pairs_done(struct cli_pairs *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        free((char *)p->v[i].name);
+    free(p->v);
+    *p = (struct cli_pairs){0};
 }
 
 void cli_sbatch_done(struct cli_sbatch *s)
 {
-    for (size_t i = 0; i < s->option_count; i++)
-        free((char *)s->options[i].name);
-    free(s->options);
+    cli_stage_done(&s->stage);
+    for (size_t i = 0; i < s->set_count; i++)
+        cli_pairs_done(&s->sets[i]);
+    free(s->sets);
     *s = (struct cli_sbatch){0};
 }
 
 /* ---- environment ---- */
+
+/* The value of a variable; NULL without it. */
+static const char *variable(char *const *env, const char *name)
+{
+    size_t n = strlen(name);
+    for (; *env; env++)
+        if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+            return *env + n + 1;
+    return NULL;
+}
+
+int cli_sbatch_defaults(char *const *env, struct cli_pairs *out, const char **ret_export)
+{
+    static const struct {
+        const char *name, *option;
+    } variables[] = {
+#define VARIABLE(name, option) {name, option},
+#include "client/cli_sbatch_env.def"
+#undef VARIABLE
+    };
+    *out = (struct cli_pairs){0};
+    *ret_export = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
+        const char *value = variable(env, variables[i].name), *option = variables[i].option;
+        if (!value)
+            continue;
+        if (str_eq(option, "export"))
+            *ret_export = value;
+        if (put(out, option, strlen(option), value) < 0)
+            return -1;
+    }
+    return 0;
+}
 
 /* Does the list name the variable?  Commas in quotes do not count; NAME=value is not looked up. */
 static bool names(const char *list, const char *name, size_t n)
@@ -265,19 +391,19 @@ static bool names(const char *list, const char *name, size_t n)
     return false;
 }
 
-static bool has_all(const char *list)
+bool cli_sbatch_is_all(const char *list)
 {
-    return names(list, "ALL", 3) || strcasecmp(list, "ALL") == 0;
+    return list && (names(list, "ALL", 3) || strcasecmp(list, "ALL") == 0);
 }
 
-const char **cli_sbatch_environment(const char *list, char *const *env, size_t *ret_n,
+const char **cli_sbatch_environment(const char *list, char *const *env, size_t extra, size_t *ret_n,
                                     bool *ret_login)
 {
-    bool all = list && has_all(list);
+    bool all = cli_sbatch_is_all(list);
     size_t n = 0, count = 0;
     while (env[count])
         count++;
-    const char **out = calloc(count + 1, sizeof *out);
+    const char **out = calloc(count + extra + 1, sizeof *out);
     if (!out)
         return NULL;
     *ret_login = !all && !(list && strcasecmp(list, "NIL") == 0);

@@ -35,6 +35,14 @@ void cli_signals_catch(int patience)
             sigaction(signals[i], &sa, NULL);
 }
 
+void cli_signals_release(void)
+{
+    struct sigaction now;
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler == on_signal)
+            signal(signals[i], SIG_DFL);
+}
+
 void cli_signals_to(struct sagent *s)
 {
     atomic_store(&target, s);

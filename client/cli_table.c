@@ -52,7 +52,7 @@ void cli_table_add(struct cli_table *t, const char *text)
     char *copy = strdup(str_or(text, ""));
     if (!copy)
         cli_no_memory();
-    t->cells[t->used++] = cli_printable(copy);
+    t->cells[t->used++] = str_printable(copy);
 }
 
 /* ---- layout ---- */

@@ -28,7 +28,7 @@ static void print_table(const struct sagent_jobs *jobs)
         const struct sagent_job *job = sagent_jobs_at(jobs, i);
         AUTO(free) char *remark = cli_job_remark(job);
         cli_table_add(t, job->id);
-        cli_table_add(t, str_eq(job->phase, "UNKNOWN") ? "UNKNOWN" : job->state);
+        cli_table_add(t, cli_job_state(job));
         cli_table_add(t, cli_job_exit(job, text));
         cli_table_add(t, cli_duration(cli_run_time(job, sagent_jobs_as_of(jobs)), text));
         cli_table_add(t, job->name);

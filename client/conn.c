@@ -29,6 +29,7 @@ struct conn {
     char url[ADDRESS_MAX];
     struct line *line; /* NULL: not connected */
     int stop_fd;       /* borrowed, -1: none */
+    bool shed;         /* see conn_was_shed() */
 };
 
 struct conn *conn_new(const char *url, int stop_fd)
@@ -98,6 +99,18 @@ static bool stop_is_set(const struct conn *c)
 
 /* ---- connecting ---- */
 
+/* slurm-agentd does so, without a word, to addresses that it does not serve; another program may.
+ */
+static int hung_up(struct conn *c, int rc, struct err *err)
+{
+    c->shed = rc != NNG_EPROTO;
+    return err_set(err, ERR_UNREACHABLE,
+                   "what listens at %s hung up before it had said anything (%s): slurm-agentd may "
+                   "not let this host in (allow_from there) or have too many connections of it, or "
+                   "was ending; or it is another program",
+                   c->url, nng_strerror(rc));
+}
+
 static int unreachable(struct conn *c, int rc, struct err *err)
 {
     const char *path = address_path(c->url);
@@ -125,10 +138,11 @@ static int unreachable(struct conn *c, int rc, struct err *err)
     case NNG_ECONNSHUT:
     case NNG_ECONNRESET:
     case NNG_EPEERAUTH:
+        return hung_up(c, rc, err);
+    case NNG_EAGAIN: /* of a unix socket: more clients are connecting than wait at once */
+        c->shed = true;
         return err_set(err, ERR_UNREACHABLE,
-                       "what listens at %s hung up (%s): it is not slurm-agentd, or does not take "
-                       "connections from here",
-                       c->url, nng_strerror(rc));
+                       "no slurm-agentd answers at %s: too many clients are connecting", c->url);
     default:
         return err_set(err, ERR_UNREACHABLE, "no slurm-agentd answers at %s: %s", c->url,
                        nng_strerror(rc));
@@ -149,9 +163,15 @@ static int dial_patiently(struct conn *c, int64_t deadline_ms)
     }
 }
 
+bool conn_was_shed(const struct conn *c)
+{
+    return c->shed;
+}
+
 int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err)
 {
     sigset_t all, before;
+    c->shed = false;
     if (conn_check_process(err) < 0)
         return -1;
     if (stop_is_set(c))
@@ -184,11 +204,14 @@ static int failed(struct conn *c, int rc, enum conn_fate fate, struct err *err)
     /* An answer that comes yet is dropped, the connection stays good. */
     if (rc == NNG_ECANCELED)
         return interrupted(c->stop_fd, err);
+    bool known = !c->line || line_has_heard(c->line);
     conn_hang_up(c);
     if (rc == NNG_ETIMEDOUT)
         return err_set(err, ERR_TIMEOUT, "%s did not answer in time", c->url);
     if (rc == NNG_ENOMEM)
         return err_set(err, ERR_INTERNAL, "no memory");
+    if (!known)
+        return hung_up(c, rc, err);
     return err_set(err, ERR_UNREACHABLE, "the connection to %s was lost before %s (%s)", c->url,
                    fate == CONN_SENT ? "the answer came" : "the request was sent",
                    nng_strerror(rc));

@@ -27,6 +27,10 @@ void conn_free(struct conn *c);
  * child. */
 int conn_ready(struct conn *c, int64_t deadline_ms, struct err *err);
 
+/* Did the last one fail because the server hung up before it had said anything, as servers do that
+ * have too many clients just now? */
+bool conn_was_shed(const struct conn *c);
+
 /* Until conn_ready() or conn_exchange(), which connect anew. */
 void conn_hang_up(struct conn *c);
 

@@ -71,7 +71,7 @@ int decode_submit(struct bytes body, struct sagent_submit_reply *out, struct err
     struct submit_reply r;
     if (unpack(&submit_reply_type, body, out, &r, err) < 0)
         return -1;
-    if (!r.id || !r.job_id)
+    if (!r.test_only && (!r.id || !r.job_id))
         return err_set(err, ERR_PROTOCOL, "the server's reply has no job id");
     *out = (struct sagent_submit_reply){
         .id = r.id,
@@ -79,6 +79,16 @@ int decode_submit(struct bytes body, struct sagent_submit_reply *out, struct err
         .message = r.message,
         .warning = r.warning,
         .again = r.again,
+        .wait = r.wait,
+        .parsable = r.parsable,
+        .test_only = r.test_only,
+        .start_time = r.start_time,
+        .processors = r.processors,
+        .nodes = r.nodes,
+        .partition = r.partition,
+        .preempted = r.preempted.v,
+        .preempted_count = r.preempted.n,
+        .cluster = r.cluster,
     };
     return 0;
 }
@@ -257,6 +267,48 @@ int decode_events(struct bytes body, struct sagent_events *out, struct err *err)
     return 0;
 }
 
+static int decode_moved(const struct staging_reply *r, struct sagent_staged *out, struct err *err)
+{
+    struct arena *arena = result_arena(out);
+    struct sagent_input *in = arena_array(arena, r->inputs.n + 1, sizeof *in);
+    struct sagent_stored *stored = arena_array(arena, r->outputs.n + 1, sizeof *stored);
+    if (!in || !stored)
+        return no_memory(err);
+    for (size_t i = 0; i < r->inputs.n; i++) {
+        struct stage_input one;
+        if (msg_unpack(&stage_input_type, r->inputs.v[i], arena, MSG_LENIENT, &one, err) < 0)
+            return -1;
+        in[i] = (struct sagent_input){one.from, one.to};
+    }
+    for (size_t i = 0; i < r->outputs.n; i++) {
+        struct staged_output one;
+        if (msg_unpack(&staged_output_type, r->outputs.v[i], arena, MSG_LENIENT, &one, err) < 0)
+            return -1;
+        if (!one.id || !one.from || !one.to)
+            return err_set(err, ERR_PROTOCOL, "the server's reply has an output without a place");
+        stored[i] =
+            (struct sagent_stored){one.id, one.from, one.to, one.stored, one.text, one.required};
+    }
+    out->inputs = in;
+    out->input_count = r->inputs.n;
+    out->outputs = stored;
+    out->output_count = r->outputs.n;
+    return 0;
+}
+
+int decode_staged(struct bytes body, struct sagent_staged *out, struct err *err)
+{
+    struct staging_reply r;
+    if (unpack(&staging_reply_type, body, out, &r, err) < 0)
+        return -1;
+    if (!r.state)
+        return err_set(err, ERR_PROTOCOL, "the server's reply has no state");
+    out->job_id = r.job_id;
+    out->state = r.state;
+    out->text = r.text;
+    return decode_moved(&r, out, err);
+}
+
 int decode_script(struct bytes body, struct sagent_script *out, struct err *err)
 {
     struct script_reply r;
@@ -265,6 +317,48 @@ int decode_script(struct bytes body, struct sagent_script *out, struct err *err)
     out->data = arena_strndup(result_arena(out), (const char *)r.script.p, r.script.n);
     out->size = r.script.n;
     return out->data ? 0 : no_memory(err);
+}
+
+int decode_environment(struct bytes body, struct sagent_script *out, struct err *err)
+{
+    struct environment_reply r;
+    if (unpack(&environment_reply_type, body, out, &r, err) < 0)
+        return -1;
+    out->data = arena_strndup(result_arena(out), (const char *)r.environment.p, r.environment.n);
+    out->size = r.environment.n;
+    return out->data ? 0 : no_memory(err);
+}
+
+int decode_steps(struct bytes body, struct sagent_steps *out, struct err *err)
+{
+    struct steps_reply r;
+    if (unpack(&steps_reply_type, body, out, &r, err) < 0)
+        return -1;
+    struct sagent_step *v = arena_array(result_arena(out), r.steps.n, sizeof *v);
+    if (!v)
+        return no_memory(err);
+    for (size_t i = 0; i < r.steps.n; i++) {
+        struct step s;
+        if (unpack(&step_type, r.steps.v[i], out, &s, err) < 0)
+            return -1;
+        if (!s.id || !s.job)
+            return err_set(err, ERR_PROTOCOL, "the server's reply has a step without an id");
+        v[i] = (struct sagent_step){
+            .id = s.id,
+            .job = s.job,
+            .name = s.name,
+            .state = s.state,
+            .nodes = s.nodes,
+            .tasks = s.tasks,
+            .cpus = s.cpus,
+            .start_time = s.start_time,
+            .elapsed = s.elapsed,
+            .time_limit = s.time_limit,
+            .tres = s.tres,
+        };
+    }
+    *out = (struct sagent_steps){v, r.steps.n, r.missing.v, r.missing.n, r.as_of};
+    return 0;
 }
 
 int decode_log(struct bytes body, struct sagent_log_chunk *out, struct err *err)
@@ -290,26 +384,43 @@ int decode_log(struct bytes body, struct sagent_log_chunk *out, struct err *err)
     return 0;
 }
 
-int decode_cancelled(struct bytes body, size_t n, struct sagent_cancelled *out, struct err *err)
+/* Room for n more; what is there moves. */
+static int more_results(struct sagent_controlled *out, size_t n, struct sagent_control_result **ret,
+                        struct err *err)
 {
-    struct cancel_reply r;
-    if (unpack(&cancel_reply_type, body, out, &r, err) < 0)
-        return -1;
-    if (r.results.n != n)
-        return err_set(err, ERR_PROTOCOL, "the server's reply has %zu results for %zu ids",
-                       r.results.n, n);
-    struct sagent_cancel_result *v = arena_array(result_arena(out), n, sizeof *v);
+    struct sagent_control_result *v = arena_array(result_arena(out), out->n + n, sizeof *v);
     if (!v)
         return no_memory(err);
-    for (size_t i = 0; i < n; i++) {
-        struct cancel_result one;
-        if (unpack(&cancel_result_type, r.results.v[i], out, &one, err) < 0)
+    if (out->n)
+        memcpy(v, out->results, out->n * sizeof *v);
+    out->results = v;
+    *ret = v + out->n;
+    return 0;
+}
+
+int decode_controlled(struct bytes body, size_t n, struct sagent_controlled *out, int64_t *ret_next,
+                      struct err *err)
+{
+    struct control_reply r;
+    struct sagent_control_result *v = NULL;
+    if (unpack(&control_reply_type, body, out, &r, err) < 0)
+        return -1;
+    if (n != DECODE_ANY && (r.results.n != n || r.next))
+        return err_set(err, ERR_PROTOCOL, "the server's reply has %zu results for %zu ids",
+                       r.results.n, n);
+    if (more_results(out, r.results.n, &v, err) < 0)
+        return -1;
+    for (size_t i = 0; i < r.results.n; i++) {
+        struct control_result one;
+        if (unpack(&control_result_type, r.results.v[i], out, &one, err) < 0)
             return -1;
         if (!one.id)
             return err_set(err, ERR_PROTOCOL, "the server's reply has a result without an id");
-        v[i] = (struct sagent_cancel_result){one.id, (int)one.code, (int)one.slurm_errno, one.text};
+        v[i] =
+            (struct sagent_control_result){one.id, (int)one.code, (int)one.slurm_errno, one.text};
     }
-    *out = (struct sagent_cancelled){v, n};
+    out->n += r.results.n;
+    *ret_next = r.next;
     return 0;
 }
 

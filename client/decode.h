@@ -44,9 +44,14 @@ int decode_jobs(struct bytes body, struct sagent_jobs *out, struct decode_next *
 int decode_log(struct bytes body, struct sagent_log_chunk *out, struct err *err);
 int decode_wait(struct bytes body, struct sagent_jobs *out, struct err *err);
 int decode_events(struct bytes body, struct sagent_events *out, struct err *err);
+int decode_staged(struct bytes body, struct sagent_staged *out, struct err *err);
 int decode_script(struct bytes body, struct sagent_script *out, struct err *err);
-/* n: how many were asked for, in this order. */
-int decode_cancelled(struct bytes body, size_t n, struct sagent_cancelled *out, struct err *err);
+int decode_environment(struct bytes body, struct sagent_script *out, struct err *err);
+int decode_steps(struct bytes body, struct sagent_steps *out, struct err *err);
+/* Adds to what is there.  n: how many were asked for, in this order; DECODE_ANY with filters. */
+#define DECODE_ANY SIZE_MAX
+int decode_controlled(struct bytes body, size_t n, struct sagent_controlled *out, int64_t *ret_next,
+                      struct err *err);
 int decode_cluster(struct bytes body, struct sagent_cluster *out, struct err *err);
 
 #endif

@@ -12,10 +12,13 @@
 
 #include "client/address.h"
 #include "client/conn.h"
+#include "client/held.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/cred.h"
 #include "common/fdio.h"
 #include "common/seal.h"
+#include "common/str.h"
 
 /* The public header cannot have errors.def. */
 #define ERR(name, number, status, retry, help)                                                     \
@@ -26,8 +29,9 @@ _Static_assert(sizeof((struct sagent_error *)0)->text == sizeof((struct err *)0)
 
 enum {
     TIMEOUT_MS = 60000,
-    /* submit and cancel: the server gives up on slurmctld after 200 s (call_deadline_s) */
+    /* submit and control: the server gives up on slurmctld after 200 s (call_deadline_s) */
     CHANGE_TIMEOUT_MS = 240000,
+    BUSY_MOST_MS = 5000, /* on top of what a busy server advises */
 };
 
 struct sagent {
@@ -93,6 +97,7 @@ int handle_fail(const struct err *err, struct sagent_error *out)
     *out = (struct sagent_error){
         .code = (int)err->code,
         .slurm_errno = err->slurm_errno,
+        .bad_option = err->bad_option,
         .retry_after_ms = err->retry_after_ms,
         .retry = err_retry(err->code),
         .exit_status = err_exit_status(err->code),
@@ -118,6 +123,24 @@ int handle_check_ids(const char *const *ids, size_t n, struct err *err)
     for (size_t i = 0; i < n; i++)
         if (!ids[i] || !*ids[i])
             return err_set(err, ERR_INVALID, "job id %zu is empty", i + 1);
+    return 0;
+}
+
+int handle_take_options(const struct sagent_pair *in, size_t n, struct arena *arena,
+                        struct pairs *out, struct err *err)
+{
+    struct pair *v = arena_array(arena, n, sizeof *v);
+    if (!v)
+        return err_set(err, ERR_INTERNAL, "no memory");
+    for (size_t i = 0; i < n; i++) {
+        if (!in[i].name || !*in[i].name)
+            return err_set(err, ERR_INVALID, "option %zu has no name", i);
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(v[k].name, in[i].name))
+                return err_set(err, ERR_INVALID, "option '%.80s' is there twice", in[i].name);
+        v[i] = (struct pair){in[i].name, str_or(in[i].value, "")};
+    }
+    *out = (struct pairs){v, n};
     return 0;
 }
 
@@ -241,7 +264,7 @@ static int timeout_of(const struct sagent *s, enum op_number op)
 {
     if (s->timeout_ms)
         return s->timeout_ms;
-    return op == OP_job_submit || op == OP_job_cancel ? CHANGE_TIMEOUT_MS : TIMEOUT_MS;
+    return op == OP_job_submit || op == OP_job_control ? CHANGE_TIMEOUT_MS : TIMEOUT_MS;
 }
 
 int handle_timeout_ms(const struct sagent *s)
@@ -290,7 +313,28 @@ int handle_pause(struct sagent *s, int64_t ms, struct err *err)
 int handle_ask(struct sagent *s, enum op_number op, const struct msg_type *type,
                const void *request, struct handle_call *ret, struct err *err)
 {
-    return handle_ask_for(s, timeout_of(s, op), op, type, request, ret, err);
+    return handle_ask_within(s, timeout_of(s, op), op, type, request, ret, err);
+}
+
+/* A server that says when to come again has done nothing.  Callers of one user that have asked too
+ * often must not come back all at once. */
+int handle_ask_within(struct sagent *s, int64_t most_ms, enum op_number op,
+                      const struct msg_type *type, const void *request, struct handle_call *ret,
+                      struct err *err)
+{
+    int64_t end_ms = clock_mono_ms() + most_ms, left_ms, base_ms = 0;
+    while ((left_ms = end_ms - clock_mono_ms()) > 0 &&
+           handle_ask_for(s, (int)left_ms, op, type, request, ret, err) < 0) {
+        bool again =
+            csession_replied(s->session) && err->code == ERR_BUSY && err->retry_after_ms > 0;
+        int64_t ms = held_longer_pause_ms(&base_ms, BUSY_MOST_MS, err->retry_after_ms);
+        if (!again || ms >= end_ms - clock_mono_ms())
+            return -1;
+        *err = (struct err){0};
+        if (handle_pause(s, ms, err) < 0)
+            return -1;
+    }
+    return left_ms > 0 ? 0 : err_set(err, ERR_TIMEOUT, "the server had too much to do");
 }
 
 int handle_ask_for(struct sagent *s, int timeout_ms, enum op_number op, const struct msg_type *type,

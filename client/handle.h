@@ -18,7 +18,10 @@ struct handle_call {
 /* Packs the request, asks, and gives the reply's body. */
 int handle_ask(struct sagent *s, enum op_number op, const struct msg_type *type,
                const void *request, struct handle_call *ret, struct err *err);
-/* The same with a time limit of its own, for requests that the server holds. */
+/* The same in so long and no longer. */
+int handle_ask_within(struct sagent *s, int64_t ms, enum op_number op, const struct msg_type *type,
+                      const void *request, struct handle_call *ret, struct err *err);
+/* One attempt with a time limit of its own, for requests that the server holds. */
 int handle_ask_for(struct sagent *s, int timeout_ms, enum op_number op, const struct msg_type *type,
                    const void *request, struct handle_call *ret, struct err *err);
 /* Adds to an error that no server was configured, when that is why none was reached. */
@@ -42,6 +45,9 @@ int handle_fail(const struct err *err, struct sagent_error *out);
 /* ERR_INVALID unless the n words are zero. */
 int handle_reserved(const uintptr_t *reserved, size_t n, struct err *err);
 
+/* sbatch's options as a request has them.  ERR_INVALID: one has no name, or comes twice. */
+int handle_take_options(const struct sagent_pair *in, size_t n, struct arena *arena,
+                        struct pairs *out, struct err *err);
 /* ERR_INVALID when there is none, or one is empty. */
 int handle_check_ids(const char *const *ids, size_t n, struct err *err);
 

@@ -25,6 +25,8 @@ struct held {
 void held_init(struct held *h, struct sagent *s, int64_t give_ms);
 /* wanted_ms, or what is left of the time and of HELD_MAX_MS; at least 1. */
 int64_t held_wait_ms(const struct held *h, int64_t wanted_ms);
+/* What is left of the time, below 1 when it is over; HELD_FOREVER. */
+int64_t held_left_ms(const struct held *h);
 /* Is all the time over? */
 bool held_is_over(const struct held *h);
 /* One attempt; the request must ask the server to hold it for wait_ms at most. */
@@ -40,6 +42,8 @@ int held_was_early(struct held *h, int64_t asked_ms, int64_t wait_ms, struct err
 
 /* Back-off: 200 ms, doubled up to 10 s. */
 int64_t held_next_base_ms(int64_t base_ms);
+/* The next pause of a back-off whose base grows up to most_base_ms, by chance. */
+int64_t held_longer_pause_ms(int64_t *base_ms, int64_t most_base_ms, int64_t advice_ms);
 /* The server's advice (0: none), and on top of it between a half and all of the base, as chance
  * (any number) has it: the clients of one outage must not come back all at once. */
 int64_t held_pause_ms(int64_t base_ms, int64_t advice_ms, uint32_t chance);

@@ -33,6 +33,7 @@ struct line {
     nng_dialer dialer;
     pthread_t dialling; /* while has_dialling */
     bool has_sock, has_dialling;
+    bool heard; /* an answer came on it */
     bool stuck; /* what was begun on the aio has not ended, and may at any time */
     int dial_rc;
     int wake_fd;        /* what was waited for is there; written on other threads */
@@ -59,15 +60,17 @@ enum line_wake line_wait(int wake_fd, int stop_fd, int64_t deadline_ms)
     }
 }
 
-/* Until *flag is set, by somebody who rings wake_fd then; it also rings for others. */
-static enum line_wake wait_for(struct line *l, const atomic_bool *flag, int stop_fd,
-                               int64_t deadline_ms)
+/* Until *flag or *other (NULL: none) is set, by somebody who rings wake_fd then; it also rings for
+ * others. */
+static enum line_wake wait_for(struct line *l, const atomic_bool *flag, const atomic_bool *other,
+                               int stop_fd, int64_t deadline_ms)
 {
     enum line_wake wake = LINE_WOKEN;
-    while (wake == LINE_WOKEN && !atomic_load(flag)) {
+    while (wake == LINE_WOKEN) {
         fdio_hush(l->wake_fd);
-        if (!atomic_load(flag))
-            wake = line_wait(l->wake_fd, stop_fd, deadline_ms);
+        if (atomic_load(flag) || (other && atomic_load(other)))
+            break;
+        wake = line_wait(l->wake_fd, stop_fd, deadline_ms);
     }
     return wake;
 }
@@ -172,7 +175,7 @@ static int dial(struct line *l, const char *url, int stop_fd, int64_t deadline_m
     if (pthread_create(&l->dialling, NULL, dial_main, l) != 0)
         return NNG_ENOMEM;
     l->has_dialling = true;
-    enum line_wake wake = wait_for(l, &l->dialed, stop_fd, deadline_ms);
+    enum line_wake wake = wait_for(l, &l->dialed, NULL, stop_fd, deadline_ms);
     if (wake != LINE_WOKEN)
         return wake == LINE_STOPPED ? NNG_ECANCELED : NNG_ETIMEDOUT;
     pthread_join(l->dialling, NULL);
@@ -195,6 +198,11 @@ int line_open(const char *url, int stop_fd, int64_t deadline_ms, struct line **r
     return rc;
 }
 
+bool line_has_heard(const struct line *l)
+{
+    return l->heard;
+}
+
 bool line_is_lost(const struct line *l)
 {
     return l->stuck || atomic_load(&l->lost);
@@ -209,25 +217,13 @@ static void prepare(struct line *l, int64_t deadline_ms)
     atomic_store(&l->done, false);
 }
 
-/* What is to be sent over a connection that is lost would wait for another one. */
-static enum line_wake wait_sending(struct line *l, int stop_fd, int64_t deadline_ms)
-{
-    enum line_wake wake = LINE_WOKEN;
-    while (wake == LINE_WOKEN && !atomic_load(&l->done) && !atomic_load(&l->lost)) {
-        fdio_hush(l->wake_fd);
-        if (!atomic_load(&l->done) && !atomic_load(&l->lost))
-            wake = line_wait(l->wake_fd, stop_fd, deadline_ms);
-    }
-    return wake;
-}
-
 /* The result of what was begun on the aio.  With l->stuck there is none, and the message is nng's.
  */
 static int finish(struct line *l, enum line_wake wake)
 {
     if (!atomic_load(&l->done)) {
         nng_aio_cancel(l->aio);
-        if (wait_for(l, &l->done, -1, clock_mono_ms() + LATE_MS) != LINE_WOKEN) {
+        if (wait_for(l, &l->done, NULL, -1, clock_mono_ms() + LATE_MS) != LINE_WOKEN) {
             l->stuck = true;
             return wake == LINE_STOPPED ? NNG_ECANCELED : NNG_ETIMEDOUT;
         }
@@ -250,7 +246,8 @@ int line_send(struct line *l, struct bytes frame, int stop_fd, int64_t deadline_
     prepare(l, deadline_ms);
     nng_aio_set_msg(l->aio, msg);
     nng_ctx_send(l->ctx, l->aio);
-    rc = finish(l, wait_sending(l, stop_fd, deadline_ms + LATE_MS));
+    /* Over a connection that is lost it would wait for another one. */
+    rc = finish(l, wait_for(l, &l->done, &l->lost, stop_fd, deadline_ms + LATE_MS));
     *ret_sent = rc == 0 || l->stuck;
     if (!*ret_sent)
         nng_msg_free(msg);
@@ -261,9 +258,10 @@ int line_receive(struct line *l, int stop_fd, int64_t deadline_ms, struct bytes 
 {
     prepare(l, deadline_ms);
     nng_ctx_recv(l->ctx, l->aio);
-    int rc = finish(l, wait_for(l, &l->done, stop_fd, deadline_ms + LATE_MS));
+    int rc = finish(l, wait_for(l, &l->done, NULL, stop_fd, deadline_ms + LATE_MS));
     if (rc)
         return rc;
+    l->heard = true;
     nng_msg *msg = nng_aio_get_msg(l->aio);
     size_t n = nng_msg_len(msg);
     uint8_t *copy = malloc(n ? n : 1);

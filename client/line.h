@@ -33,6 +33,9 @@ void line_close(struct line *l);
 /* In a forked child: leaves nng alone, which would abort, and frees the rest. */
 void line_forget(struct line *l);
 
+/* Has an answer ever come on it? */
+bool line_has_heard(const struct line *l);
+
 /* Nothing can be exchanged on it any more. */
 bool line_is_lost(const struct line *l);
 

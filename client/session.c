@@ -17,6 +17,8 @@ enum {
     MAX_SESSIONS = 3, /* begun for one call, when the server forgets them */
     GOODBYE_MS = 500,
     BUSY_SPREAD_MS = 200,
+    SHED_FIRST_MS = 250, /* doubled up to: */
+    SHED_MOST_MS = 5000,
 };
 
 struct csession {
@@ -24,7 +26,8 @@ struct csession {
     struct conn *conn;
     struct seal seal;
     bool begun;
-    bool replied; /* see csession_replied() */
+    bool replied;     /* see csession_replied() */
+    bool interrupted; /* see csession_interrupted() */
     uint8_t instance[SEAL_ID];
     uint32_t lifetime_s;
     int64_t renew_at_ms; /* clock_mono_ms() */
@@ -148,19 +151,35 @@ static int begin_once(struct csession *s, int64_t deadline_ms, struct err *err)
     return rc;
 }
 
+/* How long to wait before HELLO is said again; -1: it is no use. */
+static int64_t pause_ms(const struct csession *s, const struct err *why, int64_t *shed_ms)
+{
+    uint32_t chance;
+    seal_random(&chance, sizeof chance);
+    if (why->code == ERR_BUSY || (why->code == ERR_MUNGE && why->retry_after_ms))
+        return why->retry_after_ms + chance % (why->retry_after_ms + BUSY_SPREAD_MS);
+    if (why->code != ERR_UNREACHABLE || !conn_was_shed(s->conn))
+        return -1;
+    *shed_ms = *shed_ms ? 2 * *shed_ms : SHED_FIRST_MS;
+    if (*shed_ms > SHED_MOST_MS)
+        *shed_ms = SHED_MOST_MS;
+    return *shed_ms / 2 + chance % *shed_ms;
+}
+
 /* Clients that all begin at once are let in one after the other; a HELLO changes nothing, so that
- * it can be said again. */
+ * it can be said again.  A server that only hangs up may not want this host at all: half of the
+ * time is enough for that. */
 static int begin(struct csession *s, int64_t deadline_ms, struct err *err)
 {
+    int64_t shed_ms = 0, now = clock_mono_ms(), half = now + (deadline_ms - now) / 2;
     while (begin_once(s, deadline_ms, err) < 0) {
-        uint32_t chance;
-        seal_random(&chance, sizeof chance);
-        int64_t pause_ms = err->retry_after_ms + chance % (err->retry_after_ms + BUSY_SPREAD_MS);
-        if (err->code != ERR_BUSY || pause_ms >= deadline_ms - clock_mono_ms())
+        int64_t ms = pause_ms(s, err, &shed_ms);
+        int64_t end = err->code == ERR_BUSY ? deadline_ms : half;
+        if (ms < 0 || ms >= end - clock_mono_ms())
             return -1;
         *err = (struct err){0};
         conn_hang_up(s->conn); /* a server has room for a few strangers only */
-        if (conn_pause(s->set.stop_fd, pause_ms, err) < 0)
+        if (conn_pause(s->set.stop_fd, ms, err) < 0)
             return -1;
     }
     return 0;
@@ -198,13 +217,14 @@ static int in_doubt(const struct request *r, struct err *err)
 /* May it be sent again when nobody knows whether it was carried out? */
 static bool repeatable(enum op_number op)
 {
-    return op != OP_job_submit && op != OP_job_cancel;
+    return op != OP_job_submit && op != OP_job_control;
 }
 
 static enum outcome not_exchanged(struct csession *s, const struct request *r, enum conn_fate fate,
                                   bool first, struct err *err)
 {
     bool lost = err->code == ERR_UNREACHABLE;
+    s->interrupted |= err->code == ERR_INTERRUPTED;
     if (fate == CONN_SENT && lost && first && repeatable(r->op)) {
         *err = (struct err){0};
         return AGAIN;
@@ -232,8 +252,11 @@ static enum outcome unseal(struct csession *s, const struct request *r, uint64_t
         struct err said = {0};
         reply_refused(payload, &said);
         *err = said;
-        if (said.code != ERR_SESSION)
+        if (said.code != ERR_SESSION) {
+            if (r->op == OP_job_submit)
+                in_doubt(r, err);
             return FAILED;
+        }
         forget(s);
         return AGAIN;
     }
@@ -276,24 +299,35 @@ static bool lasts(const struct csession *s)
     return s->begun && clock_mono_ms() < s->renew_at_ms;
 }
 
+/* Whoever is on the path can have made up that it should be sent anew: after that, what became of a
+ * submit is not known. */
+static int fail(struct csession *s, const struct request *r, bool sent, struct err *err)
+{
+    s->interrupted |= err->code == ERR_INTERRUPTED;
+    if (sent && r->op == OP_job_submit)
+        in_doubt(r, err);
+    return -1;
+}
+
 static int ask(struct csession *s, const struct request *r, struct bytes *ret_plain,
                struct err *err)
 {
     for (int i = 0; i < MAX_SESSIONS; i++) {
         *err = (struct err){0}; /* of the attempt before */
         if (!lasts(s) && begin(s, r->deadline_ms, err) < 0)
-            return -1;
+            return fail(s, r, i > 0, err);
         switch (exchange(s, r, i == 0, ret_plain, err)) {
         case DONE:
             return 0;
         case FAILED:
-            return -1;
+            return err->code == ERR_IN_DOUBT ? -1 : fail(s, r, i > 0, err);
         case AGAIN:
             break;
         }
     }
     *err = (struct err){0};
-    return err_set(err, ERR_SESSION, "the server at %s forgets every session", s->set.address);
+    err_set(err, ERR_SESSION, "the server at %s forgets every session", s->set.address);
+    return fail(s, r, true, err);
 }
 
 int csession_call(struct csession *s, enum op_number op, struct bytes body, int timeout_ms,
@@ -316,7 +350,7 @@ int csession_call(struct csession *s, enum op_number op, struct bytes body, int 
         .timeout_ms = timeout_ms,
     };
     struct bytes answer = {0};
-    s->replied = false;
+    s->replied = s->interrupted = false;
     if (ask(s, &r, &answer, err) < 0)
         return -1;
     if (reply_open(answer, ret_body, err) < 0) {
@@ -330,7 +364,7 @@ int csession_call(struct csession *s, enum op_number op, struct bytes body, int 
 
 int csession_ready(struct csession *s, int timeout_ms, struct err *err)
 {
-    s->replied = false;
+    s->replied = s->interrupted = false;
     return lasts(s) ? 0 : begin(s, clock_mono_ms() + timeout_ms, err);
 }
 
@@ -347,6 +381,11 @@ const uint8_t *csession_instance(const struct csession *s)
 bool csession_replied(const struct csession *s)
 {
     return s->replied;
+}
+
+bool csession_interrupted(const struct csession *s)
+{
+    return s->interrupted;
 }
 
 /* Sessions are counted per user, so that one not given back would be missed. */

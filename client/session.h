@@ -41,6 +41,8 @@ void csession_forget(struct csession *s);
 const uint8_t *csession_instance(const struct csession *s);
 /* Was the last call's error the server's own answer to it, under the session? */
 bool csession_replied(const struct csession *s);
+/* Was it interrupted, whatever its error says? */
+bool csession_interrupted(const struct csession *s);
 
 /* Of the session there is; 0 before the first. */
 uint32_t csession_lifetime_s(const struct csession *s);

@@ -60,7 +60,11 @@ enum sagent_code {
     SAGENT_ERR_NOT_SUBMITTED = 17, /* the job was certainly not submitted; submit again */
     SAGENT_ERR_MUNGE = 18,         /* munged does not answer on one of the two hosts */
     SAGENT_ERR_INTERRUPTED = 19,   /* by sagent_interrupt() */
-    SAGENT_ERR_JOURNAL = 20        /* the server cannot write its journal; nothing was submitted */
+    SAGENT_ERR_JOURNAL = 20,       /* the server cannot write its journal; nothing was submitted */
+    SAGENT_ERR_STORE = 21,         /* the object store refused, or its answer cannot be right */
+    SAGENT_ERR_STORE_DOWN = 22, /* the object store does not answer, or asks to come back later */
+    SAGENT_ERR_FULL = 25 /* as many jobs as Slurm lets you have, or holds: there is room when some
+                            have ended */
 };
 
 struct sagent_error {
@@ -68,6 +72,7 @@ struct sagent_error {
     int slurm_errno;    /* Slurm's own number (slurm_errno.h); 0 when Slurm was not the one */
     int retry_after_ms; /* advice on when to try again; 0: none */
     bool retry;         /* the same request may succeed later */
+    bool bad_option;    /* an option of sbatch's that is none, or a value it does not take */
     int exit_status;    /* what the command slurm-agent exits with for it */
     char text[500];     /* one sentence for the user, without a newline; "server: " in front of
                            what came unauthenticated */
@@ -180,6 +185,39 @@ struct sagent_pair {
     const char *name, *value; /* value NULL is the same as "" */
 };
 
+/* What is moved for a job.  URLs are s3://bucket/key or file:///path (on the cluster); one that
+ * ends with a slash means all that is below it.  Paths are relative to the job's working directory,
+ * or absolute, and never have ".."; %j, %A and %a in them are the job's id, its array's and its
+ * task's number (outputs). */
+struct sagent_input {
+    const char *from; /* URL */
+    const char *to; /* a file, or with a slash at its end a directory; NULL: the key's last part */
+};
+
+struct sagent_output {
+    const char *from; /* a file, a directory/ or a pattern with * ? [ ] */
+    const char *to;   /* URL; of an array's task with %a in it */
+    bool required;    /* the job has failed when there is no such file */
+    const char *on;   /* "success" (also NULL), "failure" or "always": after which end */
+};
+
+struct sagent_staging {
+    const struct sagent_input *inputs;   /* there, whole, before the job starts */
+    size_t input_count;                  /* 256 at most */
+    const struct sagent_output *outputs; /* stored before the job counts as done */
+    size_t output_count;                 /* 256 at most */
+    const char *stdout_to, *stderr_to;   /* URLs; NULL: not stored */
+    int64_t timeout_s;                   /* each way at most so long; 0: as the server has it */
+    int64_t quota;                       /* bytes at most, each way; 0: as the server has it */
+    uintptr_t reserved[4];               /* zero */
+};
+
+/* sbatch's long options, without dashes; a flag's value is NULL.  No name twice. */
+struct sagent_options_set {
+    const struct sagent_pair *options;
+    size_t option_count;
+};
+
 struct sagent_submit_request {
     const void *script;      /* text of the batch script */
     size_t script_size;      /* bytes; the server's limit is 4 MiB unless configured otherwise */
@@ -196,13 +234,25 @@ struct sagent_submit_request {
                                        counts, as with getenv() */
     size_t environment_count;
     bool login_environment;  /* start from the user's login environment on the cluster */
+    bool export_none;        /* unless the option export is said, here or in the script: that, and
+                                nothing of environment */
     const char *submit_line; /* the command line as typed, for accounting; cut at 60,000 bytes */
     const char *request_id;  /* any text of at most 255 bytes that stands for this one submit, to
                                 have the same job when it is submitted again, from any process; 32
                                 hexadecimal digits are the id itself.  NULL: one is made */
     int64_t retry_s;         /* go on for so long when the server, Slurm or munge does not serve at
                                 present; 0: 20 s, and only while the server is away or busy */
-    uintptr_t reserved[6];   /* zero */
+    const struct sagent_staging *staging; /* NULL: nothing is moved for it */
+    /* a heterogeneous job: the further components (options is the first one's) */
+    const struct sagent_options_set *components;
+    size_t component_count;
+    const struct sagent_options_set *defaults; /* NULL, or those of the environment (sbatch's
+                                                  SBATCH_* variables): the script's lines give way
+                                                  to them, they to options */
+    const char *time_zone;  /* of times of day in begin and deadline; NULL: the head node's */
+    const char *submit_dir; /* the working directory, and what relative paths start at; absolute.
+                               NULL: the user's home */
+    uintptr_t reserved[1];  /* zero */
 };
 
 struct sagent_submit_reply {
@@ -213,6 +263,15 @@ struct sagent_submit_reply {
     const char *warning;    /* the job was accepted, but the user should know this */
     const char *request_id; /* 32 hexadecimal digits */
     bool again;             /* the job of an earlier submit with this request id */
+    bool wait, parsable;    /* the options of sbatch, here or in the script */
+    /* and test-only: nothing was submitted, id is NULL and job_id the next one; what Slurm expects:
+     */
+    bool test_only;
+    int64_t start_time, processors;
+    const char *nodes, *partition; /* partition NULL: a heterogeneous job */
+    const int64_t *preempted;      /* job ids */
+    size_t preempted_count;
+    const char *cluster; /* its name, when --clusters was said, here or in the script */
 };
 
 /* Submits a batch job: exactly one for each request id, whatever breaks on the way.  It tries again
@@ -242,6 +301,21 @@ struct sagent_request {
 int sagent_request(struct sagent *s, const char *request_id, struct sagent_request **ret,
                    struct sagent_error *err);
 void sagent_request_free(struct sagent_request *p);
+
+/* What the user knows about a submit that stays IN_DOUBT. */
+struct sagent_resolve_request {
+    const char *request_id; /* as it was submitted with */
+    bool none;              /* it made no job: it may be submitted again */
+    int64_t job_id; /* instead: it is this job, which must carry its tag (of an array or het job
+                       the whole's id) */
+    uintptr_t reserved[4]; /* zero */
+};
+
+/* Gives what became of it then; fine as well when that was known already.  BUSY, SLURM_DOWN: it
+ * cannot be settled yet, for slurmctld may still carry it out.  CONFLICT: it is otherwise: it has a
+ * job, or that job is not of it. */
+int sagent_resolve(struct sagent *s, const struct sagent_resolve_request *request,
+                   struct sagent_request **ret, struct sagent_error *err);
 
 /* ---- jobs ---- */
 
@@ -306,7 +380,13 @@ struct sagent_job {
     int64_t restarts;            /* job_info.restart_cnt */
     bool requeue;                /* may be requeued */
     const char *source;          /* who says so: "slurmctld", "journal" or "slurmdbd" */
+    const char *reservation;     /* job_info.resv_name */
+    const char *wckey;           /* job_info.wckey */
     int64_t tag;                 /* job_info.alloc_sid */
+    const char *staging;         /* its data: what is being moved, or how that went; NULL: none */
+    int64_t staged_files;        /* moved so far, of the way that is under way or was last */
+    int64_t stage_files;         /* of so many */
+    int64_t staged_bytes, stage_bytes; /* the same in bytes */
 };
 
 enum sagent_kind {
@@ -377,10 +457,71 @@ struct sagent_script {
     size_t size;      /* bytes, without that NUL */
 };
 
-/* The batch script of a job.  NOT_FOUND, DENIED, SLURM. */
+/* The batch script of a job; one that slurmctld has forgotten is asked of slurmdbd, where the site
+ * stores scripts.  NOT_FOUND, DENIED, SLURM; UNSUPPORTED: the site does not store them. */
 int sagent_script(struct sagent *s, const char *id, struct sagent_script **ret,
                   struct sagent_error *err);
+/* The environment a job was submitted with: NAME=value, a line each (a value may have several),
+ * which slurmdbd gives to its owner and to operators.  UNSUPPORTED: the site has no slurmdbd, or
+ * does not store environments: says what the administrator can set.  A job that is held has not
+ * been told to slurmdbd yet (NOT_FOUND). */
+int sagent_environment(struct sagent *s, const char *id, struct sagent_script **ret,
+                       struct sagent_error *err);
 void sagent_script_free(struct sagent_script *p);
+
+struct sagent_step {
+    const char *id;     /* 12.0, 12.batch, 12_3.extern, 12+1.interactive */
+    const char *job;    /* the job's id */
+    const char *name;   /* what srun was called with; "batch" */
+    const char *state;  /* in Slurm's words: RUNNING ... */
+    const char *nodes;  /* Slurm host list */
+    int64_t tasks;      /* number of tasks */
+    int64_t cpus;       /* number of CPUs */
+    int64_t start_time; /* Unix seconds */
+    int64_t elapsed;    /* seconds it has run, without those it was suspended */
+    int64_t time_limit; /* seconds; -1: none; 0: the job's */
+    const char *tres;   /* allocated trackable resources */
+};
+
+struct sagent_steps {
+    const struct sagent_step *steps; /* in the order of ids */
+    size_t n;
+    const char *const *missing; /* ids that slurmctld does not know */
+    size_t missing_count;
+    int64_t as_of; /* when this was true */
+};
+
+/* The steps that are there now of up to 100 jobs, as slurmctld lets the user see them; an array's
+ * id means all its tasks.  A job that waits or has ended has none.  INVALID, SLURM_DOWN, LIMIT. */
+int sagent_steps(struct sagent *s, const char *const *ids, size_t n, struct sagent_steps **ret,
+                 struct sagent_error *err);
+void sagent_steps_free(struct sagent_steps *p);
+
+struct sagent_stored {
+    const char *id;   /* the job, or the array's task */
+    const char *from; /* path */
+    const char *to;   /* URL */
+    bool stored;      /* all that there was is stored there */
+    const char *text; /* what there is to say of this end's outputs; NULL */
+    bool required;    /* the job has failed when there was none.  False, and stored: when nothing
+                         is at the URL, there was nothing to store */
+};
+
+struct sagent_staged {
+    int64_t job_id;    /* the job, or its array */
+    const char *state; /* SUBMITTING, SUBMITTED, FETCHING, RELEASING, RELEASED, DROPPING, OVER */
+    const char *text;  /* what there is to say of its inputs; NULL */
+    const struct sagent_input *inputs;
+    size_t input_count;
+    const struct sagent_stored *outputs; /* of each end so far */
+    size_t output_count;
+};
+
+/* What was moved for a job, an array or one of its tasks, from where to where.  NOT_FOUND: there
+ * was nothing to be moved, or it is older than what is kept. */
+int sagent_staged(struct sagent *s, const char *id, struct sagent_staged **ret,
+                  struct sagent_error *err);
+void sagent_staged_free(struct sagent_staged *p);
 
 /* Has it ended?  True for the phases SUCCEEDED, FAILED, CANCELLED, REVOKED and UNKNOWN.  What this
  * library does not know is no end. */
@@ -516,34 +657,86 @@ void sagent_log_chunk_free(struct sagent_log_chunk *p);
 
 /* ---- control ---- */
 
-struct sagent_cancel_request {
-    const char *const *ids; /* jobs, array tasks (12_3, 12_[1-4]) or het components (12+1) */
-    size_t id_count;        /* 1 to 10,000 */
-    const char *signal;     /* send this one instead of ending the job: a name, with or without
-                               SIG, or a number */
-    bool batch;             /* the signal to the batch script alone */
-    bool full;              /* the signal to the batch script and its children, too */
-    int64_t submit_time;    /* with one id: refuse unless it is this job's */
-    uintptr_t reserved[8];  /* zero */
+enum sagent_verb {
+    SAGENT_CANCEL = 1,  /* end jobs, or send them a signal */
+    SAGENT_HOLD,        /* keep them from starting until they are released, as scontrol uhold */
+    SAGENT_RELEASE,     /* let held ones start */
+    SAGENT_SUSPEND,     /* stop running ones where they are; Slurm lets operators alone do it */
+    SAGENT_RESUME,      /* let suspended ones go on; as suspend */
+    SAGENT_REQUEUE,     /* end running ones and queue them again */
+    SAGENT_REQUEUEHOLD, /* the same, and hold them */
+    SAGENT_NOTIFY,      /* write a message to their standard error */
+    SAGENT_TOP,         /* put them in front of the user's others, where the site allows it */
+    SAGENT_UPDATE       /* change what was said when they were submitted */
 };
 
-struct sagent_cancel_result {
-    const char *id;   /* as asked */
+struct sagent_control_request {
+    enum sagent_verb verb;
+    const char *const *ids;      /* jobs, array tasks (12_3, 12_[1-4]) or het components (12+1) */
+    size_t id_count;             /* 1 to 10,000 */
+    const int64_t *submit_times; /* one for each id, or NULL: refuse (CONFLICT) a job that was not
+                                    submitted then (sagent_job.submit_time); 0: whichever it is */
+    const int64_t *restarts;     /* requeue, with submit_times: sagent_job.restarts; one that has
+                                    more by now was requeued since, and is left as it is */
+    const char *signal;  /* cancel: send this one instead of ending the job: a name, with or without
+                            SIG, or a number */
+    bool batch;          /* cancel: the signal to the batch script alone */
+    bool full;           /* cancel: the signal to the batch script and its children, too */
+    const char *message; /* notify: what to write */
+    const struct sagent_pair *options; /* update: sbatch options by long name, without --; an empty
+                                          value clears: see sagent_update_options() */
+    size_t option_count;               /* 64 at most */
+    /* Filters.  With one of them only jobs that fit all of them are meant, each by its own id:
+     * those of the ids, or without ids any of the caller's. */
+    bool me;                   /* the caller's, whatever they are */
+    const char *user;          /* this user's (name or uid) */
+    bool all_users;            /* everybody's */
+    const char *const *states; /* in one of these states; NULL: in one in which there is something
+                                  to do: hold PENDING, requeue RUNNING and so on */
+    size_t state_count;
+    const char *partition, *name, *account, *qos, *reservation, *wckey;
+    const char *nodelist;   /* with one of these nodes, as Slurm writes them: node[1-4] */
+    uintptr_t reserved[16]; /* zero */
+};
+
+struct sagent_control_result {
+    const char *id;   /* as asked; with filters the job's */
     int code;         /* SAGENT_OK or why not */
     int slurm_errno;  /* Slurm's own number */
-    const char *text; /* why not; with SAGENT_OK a remark (it had already ended) or NULL */
+    const char *text; /* why not; with SAGENT_OK a remark (there was nothing to do) or NULL */
 };
 
-struct sagent_cancelled {
-    const struct sagent_cancel_result *results; /* one for each id, in the order asked */
+struct sagent_controlled {
+    const struct sagent_control_result *results; /* one for each id, in the order asked; with
+                                                    filters one for each job that fits, and for each
+                                                    id of which none does */
     size_t n;
 };
 
-/* Ends or signals jobs.  0 when the server has dealt with the request: each id has its own result.
- * TIMEOUT, UNREACHABLE: some may have been dealt with. */
-int sagent_cancel(struct sagent *s, const struct sagent_cancel_request *request,
-                  struct sagent_cancelled **ret, struct sagent_error *err);
-void sagent_cancelled_free(struct sagent_cancelled *p);
+/* Does something to jobs, as the user: Slurm decides who may.  0 when the server has dealt with the
+ * request: each id has its own result.  What is so already (ended, held) is SAGENT_OK with a
+ * remark.  Filters choose among the jobs that the server knows when it is asked, page by page; with
+ * slurmctld away that is SLURM_DOWN.
+ *
+ * When a connection is lost before the answer has come, it asks again if doing it twice is as doing
+ * it once.  So it is with all but notify and signals; with a requeue because the run of the job
+ * that is meant goes with it: as submit_times and restarts say, or as a sagent_get() of its own
+ * does, where an id names one job (and ids are no more than 1,000).  Otherwise UNREACHABLE, and
+ * always TIMEOUT: some of it may have been done, or may yet be. */
+int sagent_control(struct sagent *s, const struct sagent_control_request *request,
+                   struct sagent_controlled **ret, struct sagent_error *err);
+void sagent_controlled_free(struct sagent_controlled *p);
+
+struct sagent_update_option {
+    const char *name; /* sbatch's long one */
+    char letter;      /* sbatch's short one, or 0 */
+    bool has_value;
+    bool clears; /* by an empty value */
+    const char *help;
+};
+
+/* What SAGENT_UPDATE can change, as this library knows it.  Static. */
+const struct sagent_update_option *sagent_update_options(size_t *ret_n);
 
 /* ---- the cluster ---- */
 

@@ -14,12 +14,18 @@ static inline int64_t clock_now(void)
     return t.tv_sec;
 }
 
-/* Milliseconds since some start; never goes back.  For deadlines. */
-static inline int64_t clock_mono_ms(void)
+/* Microseconds since some start; never goes back.  For durations. */
+static inline int64_t clock_mono_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* The same in milliseconds.  For deadlines. */
+static inline int64_t clock_mono_ms(void)
+{
+    return clock_mono_us() / 1000;
 }
 
 #endif

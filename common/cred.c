@@ -2,14 +2,22 @@
 #include "common/cred.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <munge.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/str.h"
 
-enum { CRED_TTL_S = 300 };
+enum {
+    CRED_TTL_S = 300,
+    BUSY_WITHIN_MS = 1000,
+    BUSY_AGAIN_MS = 100,
+};
 
 static const char hello_tag[CRED_TAG + 1] = "SLURM-AGENT-HI1\n";
 static const char welcome_tag[CRED_TAG + 1] = "SLURM-AGENT-WE1\n";
@@ -141,8 +149,21 @@ static const char *socket_of(munge_ctx_t ctx)
     return path;
 }
 
-static int no_munged(munge_ctx_t ctx, munge_err_t rc, struct err *err)
+/* Something listens there; with too much to do when it fails all the same. */
+static bool is_there(const char *path)
 {
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    AUTO(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd >= 0 && str_copy(sa.sun_path, sizeof sa.sun_path, path) &&
+           (connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0 || errno == EAGAIN);
+}
+
+/* munged takes no more callers than its socket's queue has room for, and some hundreds come at once
+ * when a cluster begins: these are told to come again.  One that hangs takes longer to fail. */
+static int no_munged(munge_ctx_t ctx, munge_err_t rc, int64_t begun_ms, struct err *err)
+{
+    if (clock_mono_ms() - begun_ms < BUSY_WITHIN_MS && is_there(socket_of(ctx)))
+        err->retry_after_ms = BUSY_AGAIN_MS;
     return err_set(err, ERR_MUNGE,
                    "munged on this host does not answer at %s (%s): is the munge service running?",
                    socket_of(ctx), munge_strerror(rc));
@@ -150,6 +171,7 @@ static int no_munged(munge_ctx_t ctx, munge_err_t rc, struct err *err)
 
 static int encode(munge_ctx_t ctx, const void *payload, int size, char **ret_cred, struct err *err)
 {
+    int64_t begun_ms = clock_mono_ms();
     munge_err_t rc = munge_ctx_set(ctx, MUNGE_OPT_TTL, CRED_TTL_S);
     if (rc == EMUNGE_SUCCESS)
         rc = munge_encode(ret_cred, ctx, payload, size);
@@ -159,7 +181,7 @@ static int encode(munge_ctx_t ctx, const void *payload, int size, char **ret_cre
         return err_set(err, ERR_INTERNAL, "munge made a credential of more than %d bytes",
                        CRED_MAX);
     }
-    return rc == EMUNGE_SUCCESS ? 0 : no_munged(ctx, rc, err);
+    return rc == EMUNGE_SUCCESS ? 0 : no_munged(ctx, rc, begun_ms, err);
 }
 
 int cred_encode_hello(const char *socket, const struct hello *h, char **ret_cred, struct err *err)
@@ -186,7 +208,7 @@ int cred_encode_welcome(const char *socket, const struct welcome *w, uid_t only_
 }
 
 /* Success alone counts: expired, future and replayed credentials carry a uid and a payload, too. */
-static int judge(munge_ctx_t ctx, munge_err_t rc, struct err *err)
+static int judge(munge_ctx_t ctx, munge_err_t rc, int64_t begun_ms, struct err *err)
 {
     time_t encoded = 0, decoded = 0;
     munge_ctx_get(ctx, MUNGE_OPT_ENCODE_TIME, &encoded);
@@ -216,7 +238,7 @@ static int judge(munge_ctx_t ctx, munge_err_t rc, struct err *err)
                        "munge key");
     case EMUNGE_SOCKET:
     case EMUNGE_TIMEOUT:
-        return no_munged(ctx, rc, err);
+        return no_munged(ctx, rc, begun_ms, err);
     case EMUNGE_SNAFU: /* munged's trouble, not the credential's */
     case EMUNGE_NO_MEMORY:
     case EMUNGE_OVERFLOW:
@@ -261,8 +283,9 @@ static int decode(const char *socket, struct bytes cred, struct bytes *ret_paylo
     AUTO(free) void *payload = NULL;
     int size = 0;
     struct cred_origin from = {0};
+    int64_t begun_ms = clock_mono_ms();
     munge_err_t rc = munge_decode(text, ctx, &payload, &size, &from.uid, &from.gid);
-    if (judge(ctx, rc, err) < 0 || origin(ctx, &from, err) < 0)
+    if (judge(ctx, rc, begun_ms, err) < 0 || origin(ctx, &from, err) < 0)
         return -1;
     *ret_from = from;
     ret_payload->n = size > 0 ? (size_t)size : 0;

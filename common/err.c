@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/str.h"
 
 struct row {
     enum err_code code;
@@ -30,14 +31,6 @@ static const struct row *find(long long code)
     return NULL;
 }
 
-/* Control characters would let a file name forge lines in logs and terminals. */
-static void make_printable(char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
-}
-
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
     if (e->code != ERR_NONE)
@@ -47,7 +40,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(e->text, sizeof e->text, fmt, ap);
     va_end(ap);
-    make_printable(e->text);
+    str_printable(e->text); /* a file name could forge lines in logs and terminals */
     e->code = code;
     errno = saved;
     return -1;
@@ -64,7 +57,7 @@ int err_errno(struct err *e, enum err_code code, const char *fmt, ...)
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof e->text)
         snprintf(e->text + n, sizeof e->text - (size_t)n, ": %s", strerror(saved));
-    make_printable(e->text);
+    str_printable(e->text);
     e->code = code;
     errno = saved;
     return -1;
@@ -77,7 +70,7 @@ int err_while(struct err *e, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(front, sizeof front, fmt, ap);
     va_end(ap);
-    make_printable(front);
+    str_printable(front);
     char both[2 * sizeof e->text + 2];
     snprintf(both, sizeof both, "%s: %s", front, e->text);
     both[sizeof e->text - 1] = '\0';

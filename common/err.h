@@ -20,6 +20,7 @@ struct err {
     enum err_code code; /* ERR_NONE until something fails */
     int slurm_errno;    /* Slurm's own number (slurm_errno.h), 0 when Slurm was not the one */
     int retry_after_ms; /* with a code that may be retried; 0 when there is no advice */
+    bool bad_option;    /* an option of sbatch's that is none, or a value it does not take */
     char text[500];     /* one sentence, no newline */
 };
 

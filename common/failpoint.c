@@ -42,6 +42,9 @@ void failpoint_visit(enum failpoint point)
     if (!plan)
         return;
     struct failpoint_state *s = &plan->at[point];
+    uint32_t hang_ms = atomic_exchange(&s->hang_ms, 0);
+    if (hang_ms)
+        usleep(hang_ms * 1000);
     uint32_t visit = atomic_fetch_add(&s->visits, 1) + 1, every = s->every;
     if (!every || visit % every != 0 || s->act == FAILPOINT_NOTHING)
         return;

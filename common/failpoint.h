@@ -26,9 +26,10 @@ enum failpoint_act { FAILPOINT_NOTHING, FAILPOINT_KILL, FAILPOINT_STOP, FAILPOIN
 struct failpoint_plan {
     struct failpoint_state {
         _Atomic uint32_t visits, killed, stopped;
-        _Atomic uint32_t every; /* each so manieth visit; 0: none */
-        _Atomic uint32_t act;   /* enum failpoint_act; BOTH: by turns */
-        _Atomic int32_t pid;    /* stopped here: to be killed or continued by who looks on */
+        _Atomic uint32_t every;   /* each so manieth visit; 0: none */
+        _Atomic uint32_t act;     /* enum failpoint_act; BOTH: by turns */
+        _Atomic int32_t pid;      /* stopped here: to be killed or continued by who looks on */
+        _Atomic uint32_t hang_ms; /* the thread that comes next stands still for so long, once */
     } at[FAILPOINTS_COUNT];
 };
 

@@ -391,6 +391,7 @@ void msg_pack_error(const struct err *err, struct wire_out *out)
         .retry = err_retry(err->code),
         .retry_after_ms = err->retry_after_ms,
         .slurm_errno = err->slurm_errno,
+        .bad_option = err->bad_option,
     };
     msg_pack(&error_type, &body, out);
 }
@@ -405,4 +406,5 @@ void msg_unpack_error(struct bytes data, struct err *out)
     err_set(out, code == ERR_NONE ? ERR_INTERNAL : code, "%s", body.text ? body.text : "");
     out->slurm_errno = (int)body.slurm_errno;
     out->retry_after_ms = (int)body.retry_after_ms;
+    out->bad_option = body.bad_option;
 }

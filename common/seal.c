@@ -44,6 +44,36 @@ void seal_hash(const void *data, size_t n, uint8_t out[SEAL_HASH])
     crypto_generichash(out, SEAL_HASH, data, n, NULL, 0);
 }
 
+struct seal_hashing {
+    crypto_generichash_state state;
+};
+
+struct seal_hashing *seal_hash_new(struct err *err)
+{
+    /* The state is to be aligned more than malloc() does. */
+    struct seal_hashing *h = aligned_alloc(_Alignof(struct seal_hashing), sizeof *h);
+    if (h)
+        crypto_generichash_init(&h->state, NULL, 0, SEAL_HASH);
+    else
+        err_set(err, ERR_INTERNAL, "no memory");
+    return h;
+}
+
+void seal_hash_add(struct seal_hashing *h, const void *data, size_t n)
+{
+    crypto_generichash_update(&h->state, data, n);
+}
+
+void seal_hash_end(struct seal_hashing *h, uint8_t out[SEAL_HASH])
+{
+    crypto_generichash_final(&h->state, out, SEAL_HASH);
+}
+
+void seal_hash_free(struct seal_hashing *h)
+{
+    free(h);
+}
+
 void seal_keypair(uint8_t ret_public[SEAL_KEY], uint8_t ret_secret[SEAL_KEY])
 {
     crypto_kx_keypair(ret_public, ret_secret);

@@ -27,6 +27,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/cleanup.h"
 #include "common/err.h"
 #include "common/wire.h"
 
@@ -60,6 +61,13 @@ int seal_setup(struct err *err);
 /* Cryptographically random bytes. */
 void seal_random(void *out, size_t n);
 void seal_hash(const void *data, size_t n, uint8_t out[SEAL_HASH]);
+/* The same, piece by piece.  NULL without memory. */
+struct seal_hashing;
+struct seal_hashing *seal_hash_new(struct err *err);
+void seal_hash_add(struct seal_hashing *h, const void *data, size_t n);
+void seal_hash_end(struct seal_hashing *h, uint8_t out[SEAL_HASH]);
+void seal_hash_free(struct seal_hashing *h);
+CLEANUP_FN(struct seal_hashing, seal_hash_free)
 /* A key pair for one session. */
 void seal_keypair(uint8_t ret_public[SEAL_KEY], uint8_t ret_secret[SEAL_KEY]);
 /* Overwrites secrets in a way the compiler keeps. */

@@ -20,6 +20,15 @@ static inline const char *str_or(const char *s, const char *otherwise)
 {
     return s ? s : otherwise;
 }
+/* Lower case hexadecimal digits, NUL-terminated: 2 * n + 1 bytes. */
+void str_hex(const void *bytes, size_t n, char *out);
+/* How many of the first max bytes of s, without the part of a character (UTF-8) at their end. */
+size_t str_cut(const char *s, size_t max);
+/* How many bytes the character at s has (UTF-8); 0: it is none, or one that controls a terminal or
+ * how others are shown (C0, C1, the direction of writing, ...). */
+size_t str_shown(const char *s);
+/* Makes '?' of each byte that is not of a character to be shown; gives s. */
+char *str_printable(char *s);
 /* Is word one of the comma separated words of list (spaces around them ignored)? */
 bool str_in_list(const char *list, const char *word);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "common/within.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "common/clock.h"
+#include "common/thread.h"
 
 static atomic_uint overdue;
 
@@ -27,17 +27,13 @@ static void call_free(struct call *c)
 
 static struct call *call_new(void (*fn)(void *), void *arg)
 {
-    pthread_condattr_t attr;
     struct call *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
     c->fn = fn;
     c->arg = arg;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    thread_cond_init(&c->changed);
     return c;
 }
 
@@ -59,22 +55,18 @@ static void *call_main(void *arg)
 
 static bool start(struct call *c)
 {
-    sigset_t all, before;
     pthread_t thread;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    int rc = pthread_create(&thread, NULL, call_main, c);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0)
-        pthread_detach(thread);
-    return rc == 0;
+    if (thread_start(&thread, call_main, c) != 0)
+        return false;
+    pthread_detach(thread);
+    return true;
 }
 
-static bool has_ended_by(struct call *c, const struct timespec *deadline)
+static bool has_ended_by(struct call *c, int64_t deadline_ms)
 {
     pthread_mutex_lock(&c->lock);
-    while (!c->ended && pthread_cond_timedwait(&c->changed, &c->lock, deadline) == 0) {
-    }
+    while (!c->ended && clock_mono_ms() < deadline_ms)
+        thread_cond_wait(&c->changed, &c->lock, deadline_ms);
     bool ended = c->ended;
     c->left = !ended;
     if (!ended)
@@ -85,20 +77,15 @@ static bool has_ended_by(struct call *c, const struct timespec *deadline)
 
 bool within(int ms, void (*fn)(void *), void *arg)
 {
-    struct timespec deadline;
     struct call *c = call_new(fn, arg);
-    if (atomic_load(&overdue) > 0)
-        ms = 0;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += (deadline.tv_nsec / 1000000 + ms) / 1000;
-    deadline.tv_nsec = (deadline.tv_nsec / 1000000 + ms) % 1000 * 1000000;
+    int64_t deadline_ms = clock_mono_ms() + (atomic_load(&overdue) > 0 ? 0 : ms);
     if (!c || !start(c)) {
         if (c)
             call_free(c);
         fn(arg);
         return true;
     }
-    if (!has_ended_by(c, &deadline))
+    if (!has_ended_by(c, deadline_ms))
         return false;
     call_free(c);
     return true;

@@ -5,16 +5,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$1 commit=${2:-HEAD}
-needed=(build-essential debhelper dpkg-dev fakeroot lintian)
+# Nothing is removed for it: SchedMD's packages exclude Debian's.
+apt_get() {
+    local sudo=sudo command
+    [ "$(id -u)" != 0 ] || sudo=
+    for command in update "$*"; do
+        # shellcheck disable=SC2086  # words are wanted
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+            --no-install-recommends --no-remove -y $command </dev/null >/dev/null
+    done
+}
 missing=()
-for p in "${needed[@]}"; do
+for p in build-essential debhelper dpkg-dev fakeroot lintian; do
     dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
 done
-if [ ${#missing[@]} -gt 0 ]; then
-    [ "$(id -u)" = 0 ] && sudo= || sudo=sudo
-    # shellcheck disable=SC2086  # empty for root
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get -qq install --no-install-recommends -y "${missing[@]}" >/dev/null
-fi
+[ ${#missing[@]} = 0 ] || apt_get install "${missing[@]}"
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -30,6 +35,7 @@ sed -i -E "1s/~deb[0-9]+u1\) [a-z]+/$release/" "$stage/slurm-agent/debian/change
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct "$commit")
 export SOURCE_DATE_EPOCH
 cd "$stage/slurm-agent"
+dpkg-checkbuilddeps 2>/dev/null || apt_get build-dep ./
 log=$stage/log
 if ! dpkg-buildpackage -us -uc -b -j"$(nproc)" >"$log" 2>&1; then
     tail -40 "$log" >&2

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
-# bash completion for slurm-agent.  Commands and options come from its own help, job ids and
+# bash completion for slurm-agent and slurm-agent-sbatch.  Commands and options come from its own help, job ids and
 # partitions from the server, which has two seconds for it.
 
 _slurm_agent_ask() { slurm-agent "${_slurm_agent_global[@]}" --timeout 2 "$@" 2>/dev/null </dev/null; }
@@ -27,7 +27,9 @@ _slurm_agent() {
     local cur prev words cword split=false i command=''
     local -a _slurm_agent_global=()
     _init_completion -s -n : || return
+    if [ "${words[0]##*/}" = slurm-agent-sbatch ]; then command=submit; fi
     for ((i = 1; i < cword; i++)); do
+        if [ -n "$command" ]; then break; fi
         case ${words[i]} in
         --server=* | --cluster=* | --conf=*) _slurm_agent_global+=("${words[i]}") ;;
         --server | --cluster | --conf) _slurm_agent_global+=("${words[i]}" "${words[i + 1]}"); ((i++)) ;;
@@ -54,7 +56,11 @@ _slurm_agent() {
             return
         fi ;;
     --user) mapfile -t COMPREPLY < <(compgen -u -- "$cur"); return ;;
-    --conf | --remote-script | --output | --error | --input | --chdir) _filedir; return ;;
+    --conf | --upload | --remote-script | --output | --error | --input | --chdir) _filedir; return ;;
+    --profile)
+        mapfile -t COMPREPLY < <(compgen -W "$(sed -nE 's/^\[(profile )?([^] ]+)\].*/\2/p' ~/.aws/config ~/.aws/credentials 2>/dev/null)" -- "$cur")
+        return ;;
+    --endpoint-url | --region | --parallel) return ;;
     --server | --cluster | --timeout) [ -n "$command" ] || return ;;
     esac
     $split && return
@@ -64,12 +70,20 @@ _slurm_agent() {
         _slurm_agent_offer < <(_slurm_agent_options "$command")
     else
         case $command in
-        submit | run) _filedir; return ;;
-        cancel) _slurm_agent_offer < <(_slurm_agent_ids) ;;
-        get | wait | watch | logs | script) _slurm_agent_offer < <(_slurm_agent_ids --since now-1days) ;;
+        submit | run | put) _filedir; return ;;
+        fetch)
+            if [[ $cur == [0-9]* ]]; then _slurm_agent_offer < <(_slurm_agent_ids --since now-1days); else _filedir; return; fi ;;
+        cancel | hold | release | update | requeue | requeuehold | top | suspend | resume | notify | steps) _slurm_agent_offer < <(_slurm_agent_ids) ;;
+        get | wait | watch | logs | script | environment | staging) _slurm_agent_offer < <(_slurm_agent_ids --since now-1days) ;;
+        admin)
+            if [ "$prev" = drop ] || [ "$prev" = sessions ]; then
+                _slurm_agent_offer < <(_slurm_agent_ask admin sessions | awk 'NR > 1 {print $1}')
+            elif [ "$prev" = admin ]; then
+                mapfile -t COMPREPLY < <(compgen -W 'stats limits sessions drop drain resume reload' -- "$cur")
+            fi ;;
         help) _slurm_agent_offer < <(_slurm_agent_commands; echo errors) ;;
         esac
     fi
     [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace
 }
-complete -F _slurm_agent slurm-agent
+complete -F _slurm_agent slurm-agent slurm-agent-sbatch

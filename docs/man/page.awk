@@ -3,8 +3,12 @@
 # elsewhere in the tree, so that it is said once:
 #     @settings FILE        the rows of a conf.def, as a list
 #     @errors FILE          the rows of errors.def
+#     @metrics FILE         the rows of metrics.def
 #     @commands FILE        for each row of cli_commands.def its --help
-#     @functions FILE       the names of a header's functions, in one line
+#     @sbatch FILE          the options in cli_sbatch.def
+#     @refused FILE         those in sbatch_options.def that are refused, and why
+#     @variables FILE       the rows of cli_sbatch_env.def
+#     @functions FILE...    the names of headers' functions, in one line
 #     @header FILE          a header's comments and declarations
 # Variables: version, date, libexecdir, cli (the built slurm-agent).
 
@@ -28,6 +32,9 @@ function put(s) {
 
 # Text: what troff would read otherwise is escaped.
 function say(s) { put(roff(s)) }
+
+# With a capital, unless it begins with something that is to be written as it stands: an address, a list of values.
+function sentence(s) { return s ~ "^[a-z" q "]+([ ,.;]|: |$)" ? toupper(substr(s, 1, 1)) substr(s, 2) : s }
 
 function die(text) { print "page.awk: " text > "/dev/stderr"; failed = 1; exit 1 }
 
@@ -73,10 +80,10 @@ function settings(file,    line, a, kind, unit) {
         put(".B " roff(a[1]))
         if (kind == "INT(") {
             unit = a[5] == "" ? "" : " " a[5]
-            say(toupper(substr(a[6], 1, 1)) substr(a[6], 2) ".")
+            say(sentence(a[6]) ".")
             say("A number from " a[3] " to " a[4] unit "; " a[2] " unless set.")
         } else {
-            say(toupper(substr(a[3], 1, 1)) substr(a[3], 2) ".")
+            say(sentence(a[3]) ".")
             if (a[2] != "") say("Unless set: " a[2])
         }
         seen++
@@ -89,10 +96,65 @@ function errors(file,    line, a) {
         arguments(line, a)
         put(".TP")
         put(".BR " a[3] " \" (" roff(a[1]) ")\"")
-        say(toupper(substr(a[5], 1, 1)) substr(a[5], 2) "." (a[4] == "true" ? "  The same may succeed later." : ""))
+        say(sentence(a[5]) "." (a[4] == "true" ? "  The same may succeed later." : ""))
         seen++
     }
     if (!seen) die("no errors in " file)
+}
+
+# The string that is a metric's name comes first, but for a reading's kind; the last one is its help.
+function metrics(file,    line, a, n, i, kind) {
+    while ((line = row(file, "(COUNTER|HISTOGRAM|READING)")) != "") {
+        delete a
+        n = arguments(line, a)
+        kind = line ~ /^COUNTER/ ? "counter" : line ~ /^HISTOGRAM/ ? "histogram" : a[2]
+        i = line ~ /^READING/ ? 3 : 2
+        put(".TP")
+        put(".BR " roff(a[i]) " \" (" kind ")\"")
+        say(a[n] ".")
+        seen++
+    }
+    if (!seen) die("no metrics in " file)
+}
+
+# ---- sbatch's words ----
+function sbatch(file,    line, a, letter, value) {
+    while ((line = row(file, "(SBATCH|HERE)")) != "") {
+        delete a
+        arguments(line, a)
+        letter = a[2] != "0" ? "-" substr(a[2], 2, 1) ", " : ""
+        value = line ~ /^HERE/ ? "" : a[3] == "REQUIRED" ? "=" a[4] : a[3] == "OPTIONAL" ? "[=" a[4] "]" : ""
+        put(".TP")
+        put(".B " roff(letter "--" a[1] value))
+        value = line ~ /^HERE/ ? a[3] : a[5]
+        say(sentence(value) ".")
+        seen++
+    }
+    if (!seen) die("no options in " file)
+}
+
+function refused(file,    line, a) {
+    while ((line = row(file, "REFUSED")) != "") {
+        delete a
+        arguments(line, a)
+        put(".TP")
+        put(".B " roff((a[2] != "0" ? "-" substr(a[2], 2, 1) ", " : "") "--" a[1] (a[3] == "VALUE" ? "=VALUE" : "")))
+        say(sentence(a[4]) ".")
+        seen++
+    }
+    if (!seen) die("nothing refused in " file)
+}
+
+function variables(file,    line, a) {
+    while ((line = row(file, "VARIABLE")) != "") {
+        delete a
+        arguments(line, a)
+        put(".TP")
+        put(".B " roff(a[1]))
+        say(a[2] == "clusters" ? "Refused, as --clusters." : a[2] == "req-switch" || a[2] == "wait4switch" ? "A part of --switches." : "As --" a[2] ".")
+        seen++
+    }
+    if (!seen) die("no variables in " file)
 }
 
 # ---- a command's --help ----
@@ -107,7 +169,7 @@ function option(line,    form, i) {
     sub(/^ +/, "", line)
     put(".TP")
     put(".B " roff(form))
-    say(toupper(substr(line, 1, 1)) substr(line, 2) ".")
+    say(sentence(line) ".")
 }
 
 function help(name,    cmd, line, state, lines) {
@@ -121,7 +183,7 @@ function help(name,    cmd, line, state, lines) {
             if (state == "verbatim") put(".fi")
             if (lines > 2 && state != "options") para()
             state = ""
-        } else if (line ~ /^ +(-[A-Za-z],)? *--/ && lines < 30 && state != "verbatim" && !behind[name]) {
+        } else if (line ~ /^ +(-[A-Za-z],)? *--/ && state != "verbatim" && !behind[name]) {
             option(line)
             state = "options"
         } else if (line ~ /^  /) {
@@ -131,7 +193,7 @@ function help(name,    cmd, line, state, lines) {
             if (state == "options") { para() }
             if (lines > 4) behind[name] = 1
             if (state == "") { state = "text"; if (lines > 4) para() }
-            if (lines == 3) line = toupper(substr(line, 1, 1)) substr(line, 2) "."
+            if (lines == 3) line = sentence(line) "."
             say(line)
         }
     }
@@ -150,12 +212,15 @@ function commands(file,    line, a) {
 }
 
 # ---- a header ----
-function functions(file,    line, list) {
-    while ((getline line < file) > 0)
-        if (match(line, /sagent_[a-z_]+\(/) && line ~ /^[a-z].*sagent_[a-z_]+\(/ && line !~ /^ /)
-            list = list (list == "" ? "" : ", ") substr(line, RSTART, RLENGTH - 1)
-    close(file)
-    if (list == "") die("no functions in " file)
+function functions(files,    line, list, file, n, i) {
+    n = split(files, file, " ")
+    for (i = 2; i <= n; i++) {
+        while ((getline line < file[i]) > 0)
+            if (match(line, /sagent_[a-z_]+\(/) && line ~ /^[a-z].*sagent_[a-z_]+\(/ && line !~ /^ /)
+                list = list (list == "" ? "" : ", ") substr(line, RSTART, RLENGTH - 1)
+        close(file[i])
+    }
+    if (list == "") die("no functions in " files)
     put("libslurmagent, " list " \\- submit, watch and cancel Slurm jobs through slurm\\-agentd")
 }
 
@@ -180,7 +245,7 @@ function header(file,    line, comment, code, in_comment, in_code, started, titl
     while ((getline line < file) > 0) {
         if (!started) {
             # the first comment but the licence's is about it all
-            if (line ~ /^\/\* slurmagent\.h:/) { in_comment = 1; comment = ""; started = 1; continue }
+            if (line ~ /^\/\* slurmagent(_store|_admin)?\.h:/) { in_comment = 1; comment = ""; started = 1; continue }
             continue
         }
         if (line ~ /^(#|extern "C"|}$)/) continue
@@ -214,8 +279,12 @@ function header(file,    line, comment, code, in_comment, in_code, started, titl
 
 /^@settings / { seen = 0; settings($2); next }
 /^@errors /   { seen = 0; errors($2); next }
+/^@metrics /  { seen = 0; metrics($2); next }
 /^@commands / { seen = 0; commands($2); next }
-/^@functions / { functions($2); next }
+/^@sbatch /   { seen = 0; sbatch($2); next }
+/^@refused /  { seen = 0; refused($2); next }
+/^@variables / { seen = 0; variables($2); next }
+/^@functions / { functions($0); next }
 /^@header /   { seen = 0; header($2); next }
 /^@/          { die("there is no " $1) }
 {

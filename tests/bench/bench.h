@@ -10,6 +10,8 @@
 /* Says what went wrong and ends the program. */
 _Noreturn void die(const char *what, const char *text);
 double now_ms(clockid_t clock);
+/* For qsort() of doubles. */
+int ascending(const void *a, const void *b);
 /* A handle for the sandbox's server (SLURM_AGENT_SERVER). */
 struct sagent *open_client(void);
 /* Gives the id; free() it. */

@@ -94,3 +94,14 @@ printf '\n%s$ cat primes-%s.out\n' "$user" "$id"
 cat "primes-$id.out" || true
 [ "$state" = COMPLETED ] || fail "job $id ended as $state"
 say "job $id: $state"
+
+say "Its data moves with a job: inputs are there before it starts, outputs are stored before it counts as done"
+mkdir store
+printf '%s\n' 17 4 23 8 >store/numbers.txt
+[ "$(id -u)" != 0 ] || chown -R "$user:" store
+# shellcheck disable=SC2016  # for the job
+show run --chdir="$work" --input "file://$work/store/numbers.txt:in/" --output "out/=file://$work/store/result-%j/" \
+    --wrap 'mkdir out; sort -n in/numbers.txt >out/sorted.txt; echo "sorted $(wc -l <out/sorted.txt) numbers"'
+printf '\n%s$ cat store/result-*/sorted.txt\n' "$user"
+cat store/result-*/sorted.txt
+[ "$(head -n 1 store/result-*/sorted.txt)" = 4 ] || fail 'the output is not what it should be'

@@ -150,13 +150,8 @@ Test(acct, of_a_requeued_job_the_last_run)
     char *id =
         submit(user_a(), "#!/bin/sh\n[ -n \"$SLURM_RESTART_COUNT\" ] && exit 4\nexec sleep 300\n",
                "--requeue");
-    AUTO(free) char *target = NULL;
     wait_state(user_a(), id, "RUNNING");
-    cr_assert_eq(run_status(run_as(NULL, "scontrol", "requeue", id)), 0);
-    wait_state(user_a(), id, "PENDING");
-    /* slurmctld would wait two minutes */
-    cr_assert_gt(asprintf(&target, "JobId=%s", id), 0);
-    cr_assert_eq(run_status(run_as(NULL, "scontrol", "update", target, "StartTime=now")), 0);
+    requeue_now(NULL, id);
     until_accounted(id);
     expect(id, "state", "FAILED");
     expect(id, "exit_code", "4");

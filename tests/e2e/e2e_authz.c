@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/str.h"
 #include "tests/kit/jobs.h"
 #include "tests/kit/peer.h"
 
@@ -45,15 +46,37 @@ Test(authz, what_became_of_a_cancel_is_logged_for_each_job)
     cr_assert_gt(asprintf(&path, "%s/log/agentd.log", sandbox_dir()), 0);
     AUTO(free) char *log = slurp(path);
     cr_assert_not_null(log);
-    cr_assert_gt(asprintf(&own, "op=job.cancel job=%s from=", b), 0);
-    cr_assert_gt(asprintf(&others, "op=job.cancel job=%s from=", a), 0);
-    cr_assert_gt(asprintf(&all, "op=job.cancel job=%s,... jobs=3 refused=2 from=", b), 0);
+    cr_assert_gt(asprintf(&own, "op=job.control verb=cancel job=%s from=", b), 0);
+    cr_assert_gt(asprintf(&others, "op=job.control verb=cancel job=%s from=", a), 0);
+    cr_assert_gt(asprintf(&all, "op=job.control verb=cancel job=%s,... jobs=3 refused=2 from=", b),
+                 0);
     cr_expect_eq(lines_with(log, own, "code=OK"), 1, "%s", log);
     cr_expect_eq(lines_with(log, others, "code=DENIED"), 2, "%s", log);
     cr_expect_eq(lines_with(log, others, "code=OK"), 0, "%s", log);
-    cr_expect_eq(lines_with(log, "op=job.cancel job=999999 from=", "code=NOT_FOUND"), 1, "%s", log);
+    cr_expect_eq(lines_with(log, "op=job.control verb=cancel job=999999 from=", "code=NOT_FOUND"),
+                 1, "%s", log);
     cr_expect_eq(lines_with(log, all, "code=DENIED"), 1, "%s", log);
     cancel_quietly(user_a(), a);
+}
+
+/* However many there are in one request. */
+Test(authz, each_job_that_a_request_changes_has_its_line)
+{
+    enum { TASKS = 30 };
+    char command[60 * TASKS], begin[80];
+    AUTO(free) char *path = NULL;
+    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold", "--array=1-30");
+    size_t n = (size_t)snprintf(command, sizeof command, "exec slurm-agent cancel");
+    for (int i = 1; i <= TASKS; i++)
+        n += (size_t)snprintf(command + n, sizeof command - n, " %s_%d", id, i);
+    AUTO(run_free) struct run r = run_as(user_a(), "sh", "-c", command);
+    cr_expect_eq(r.status, 0, "%s%s", r.out, r.err);
+    cr_assert_gt(asprintf(&path, "%s/log/agentd.log", sandbox_dir()), 0);
+    AUTO(free) char *log = slurp(path);
+    for (int i = 1; i <= TASKS; i++) {
+        snprintf(begin, sizeof begin, "op=job.control verb=cancel job=%s_%d from=", id, i);
+        cr_expect_eq(lines_with(log, begin, "code=OK"), 1, "%s", begin);
+    }
 }
 
 Test(authz, another_users_script_cannot_be_read)
@@ -97,6 +120,24 @@ Test(authz, a_script_is_read_with_the_users_own_rights)
     cr_expect_contains(other.err, "Permission denied");
     own.out[strcspn(own.out, "\n")] = '\0';
     cancel_quietly(user_a(), own.out);
+}
+
+/* A worker's own descriptors and memory are not its user's: once its stdin was agentd.conf. */
+Test(authz, a_worker_reads_nothing_of_its_own_for_its_user)
+{
+    static const char *const options[] = {"--nodelist", "--exclude",     "--nodefile",
+                                          "--bbf",      "--export-file", "--remote-script"};
+    static const char *const files[] = {"/dev/stdin", "/proc/self/fd/0", "/proc/self/maps"};
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        for (size_t k = 0; k < ARRAY_LEN(files); k++) {
+            const char *wrap = str_eq(options[i], "--remote-script") ? "--hold" : "--wrap=true";
+            AUTO(run_free)
+            struct run r =
+                run_as(user_b(), "slurm-agent", "submit", "--hold", options[i], files[k], wrap);
+            cr_expect_eq(r.status, 2, "INVALID: %d %s%s", r.status, r.out, r.err);
+            cr_expect_contains(r.err, "leads into /proc");
+            cr_expect_null(strstr(r.err, "listen"), "%s", r.err);
+        }
 }
 
 enum { MAX_WORKERS = 8 };
@@ -163,6 +204,52 @@ Test(authz, a_users_worker_is_out_of_the_users_reach)
     become(user_a());
     for (size_t i = 0; i < n; i++)
         expect_untouchable(pids[i]);
+}
+
+/* What a user has it do cannot take the host's memory. */
+Test(authz, a_users_worker_has_a_bound_on_its_memory)
+{
+#ifdef __SANITIZE_ADDRESS__
+    cr_skip_test("a sanitizer's shadow is larger than any bound");
+#endif
+    pid_t pids[MAX_WORKERS];
+    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold");
+    cancel_quietly(user_a(), id);
+    size_t n = workers_of(user_a(), pids);
+    cr_assert_geq(n, 2, "control and file");
+    for (size_t i = 0; i < n; i++) {
+        char path[64];
+        long long soft = 0, hard = 0;
+        snprintf(path, sizeof path, "/proc/%d/limits", (int)pids[i]);
+        AUTO(free) char *limits = slurp(path);
+        const char *line = limits ? strstr(limits, "Max data size") : NULL;
+        cr_assert_not_null(line);
+        cr_expect_eq(sscanf(line, "Max data size %lld %lld", &soft, &hard), 2, "%s", line);
+        cr_expect_eq(hard, 2048LL << 20);
+        cr_expect_eq(soft, hard);
+    }
+}
+
+/* A few bytes that are gigabytes to whoever writes the names down; slurmctld would, too. */
+Test(authz, lists_of_too_many_nodes_are_refused_at_once)
+{
+    static const char list[] = "n[1-9999][1-9999][1-9999]";
+    AUTO(free) char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold");
+    const char *const calls[][8] = {
+        {"slurm-agent", "submit", "-H", "--nodelist", list, "--wrap=true"},
+        {"slurm-agent", "submit", "-H", "--exclude", list, "--wrap=true"},
+        {"slurm-agent", "update", id, "--nodelist", list},
+        {"slurm-agent", "update", id, "--exclude", list},
+        {"slurm-agent", "cancel", "--nodelist", list, "--me"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        AUTO(run_free) struct run r = run_argv(user_a(), calls[i], "");
+        cr_expect_neq(r.status, 0, "%s", r.out);
+        cr_expect_contains(r.err, list);
+        cr_expect_contains(r.err, "65536 hosts");
+    }
+    cr_expect_str_eq(job_field(user_a(), id, "state"), "PENDING");
+    cancel_quietly(user_a(), id);
 }
 
 /* A sandbox with PrivateData=jobs. */

@@ -62,6 +62,8 @@ Test(check, all_is_well_and_agentd_runs_on)
     expect_found(&r, "ok", "tcp", "which is running");
     expect_found(&r, "ok", "socket", "agent.sock");
     expect_found(&r, "ok", "state", "/state/agentd");
+    expect_found(&r, "ok", "journal", "can be written to");
+    expect_found(&r, "ok", "grants", "/state/grants");
     expect_found(&r, "ok", "munge", "made and read");
     expect_found(&r, "ok", "slurmctld", "answers");
     expect_found(&r, "ok", "version", "built for");
@@ -77,18 +79,17 @@ Test(check, each_setting_that_does_not_work_is_named_with_what_would)
                            "state_dir = /tmp\n"
                            "hint_socket = /nonexistent/dir/hint.sock\n"
                            "slurm_conf = /nonexistent/slurm.conf\n"
-                           "allow_from = 10.0.0/8\n"
                            "allow_groups = root,nosuchgroup\n"
-                           "deny_users = nosuchuser\n");
+                           "deny_users = nosuchuser\nadmins = nosuchadmin\n");
     AUTO(run_free) struct run r = check(conf);
     cr_expect_eq(r.status, 1, "%s%s", r.out, r.err);
     expect_found(&r, "FAIL", "tcp", "192.0.2.1:99");
     expect_found(&r, "FAIL", "state", "0700");
     expect_found(&r, "FAIL", "hints", "/nonexistent/dir");
     expect_found(&r, "FAIL", "slurm", "/nonexistent/slurm.conf");
-    expect_found(&r, "FAIL", "allow_from", "10.0.0/8");
     cr_expect_not_null(strstr(r.out, "allow_groups names nosuchgroup"), "%s", r.out);
     cr_expect_not_null(strstr(r.out, "deny_users names nosuchuser"), "%s", r.out);
+    cr_expect_not_null(strstr(r.out, "admins names nosuchadmin"), "%s", r.out);
     expect_found(&r, "ok", "munge", "made and read");
 }
 
@@ -110,6 +111,68 @@ Test(check, a_port_that_somebody_else_has)
     expect_found(&r, "ok", "state", dir);
 }
 
+static void expect_check_fails(const char *lines, const char *what, const char *text)
+{
+    AUTO(free) char *conf = conf_with(lines);
+    AUTO(run_free) struct run r = check(conf);
+    cr_expect_eq(r.status, 1);
+    expect_found(&r, "FAIL", what, text);
+}
+
+/* With them nothing starts, and nothing is reloaded. */
+Test(check, values_that_nobody_can_work_with)
+{
+    expect_check_fails("allow_from = 10.0.0/8\n", "conf", "10.0.0/8");
+    expect_check_fails("deny_endpoints = foo\n", "conf", "deny_endpoints");
+    expect_check_fails("listen_tcp = 10.23.0.1\n", "conf", "and a port");
+    expect_check_fails("listen_tcp = ::1\n", "conf", "and a port");
+    AUTO(free) char *conf = conf_with("deny_endpoints = foo\n");
+    AUTO(run_free) struct run r = run_as(NULL, "slurm-agentd", "--config", conf);
+    cr_expect_eq(r.status, 2);
+    cr_expect_not_null(strstr(r.err, "deny_endpoints"), "%s", r.err);
+}
+
+/* As the service is: root that has no right to what is others'. */
+Test(check, a_settings_file_that_is_not_roots)
+{
+    AUTO(free) char *conf = conf_with("");
+    cr_assert_eq(run_status(run_as(NULL, "chown", user_a(), conf)), 0);
+    AUTO(run_free) struct run r = check(conf);
+    cr_expect_eq(r.status, 1);
+    expect_found(&r, "FAIL", "conf", "must be root's");
+}
+
+Test(check, directories_and_files_that_cannot_be_used)
+{
+    char dir[] = "/tmp/sagent-check-XXXXXX";
+    AUTO(free) char *lines = NULL, *cmd = NULL, *grants = NULL;
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(chmod(dir, 0755), 0);
+    expect_check_fails("state_dir = /etc/passwd\n", "state", "Not a directory");
+    expect_check_fails("grants_dir = /tmp\n", "grants", "must belong to uid 0");
+    expect_check_fails("grants_dir = /nonexistent/dir/grants\n", "grants", "cannot be made");
+    cr_assert_gt(asprintf(&grants, "grants_dir = %s/grants\n", dir), 0);
+    AUTO(free) char *conf = conf_with(grants);
+    AUTO(run_free) struct run r = check(conf);
+    expect_found(&r, "note", "grants", "is made when slurm-agentd starts");
+    /* A backup that root has put back, and a lock that leads elsewhere. */
+    cr_assert_gt(asprintf(&cmd,
+                          "install -d -m 700 -o slurm-agent %s/state && install -m 600 /dev/null "
+                          "%s/state/journal.db && ln -s /dev/null %s/state/journal.lock",
+                          dir, dir, dir),
+                 0);
+    cr_assert_eq(run_status(run_as(NULL, "sh", "-c", cmd)), 0);
+    cr_assert_gt(asprintf(&lines, "state_dir = %s/state\n", dir), 0);
+    AUTO(free) char *with = conf_with(lines);
+    AUTO(run_free) struct run j = check(with);
+    cr_expect_eq(j.status, 1);
+    expect_found(&j, "FAIL", "journal", "belongs to uid 0");
+    cr_expect_not_null(strstr(j.out, "journal.lock is not a regular file"), "%s", j.out);
+    /* Its port is slurm-agentd's own all the same. */
+    expect_found(&j, "ok", "tcp", "which is running");
+    cr_assert_eq(run_status(run_as(NULL, "rm", "-r", "--one-file-system", dir)), 0);
+}
+
 Test(check, settings_that_cannot_be_read_and_users_that_are_not_there)
 {
     AUTO(free) char *odd = conf_with("nosuchsetting = 1\n");
@@ -127,6 +190,24 @@ Test(check, settings_that_cannot_be_read_and_users_that_are_not_there)
     AUTO(run_free)
     struct run m = run_as(user_a(), "slurm-agentd", "--config", "/nonexistent.conf", "--check");
     expect_found(&m, "FAIL", "conf", "/nonexistent.conf");
+}
+
+/* libslurm ends the process that it is in over such things; what it said is said again. */
+Test(check, a_slurm_conf_that_libslurm_dies_of)
+{
+    AUTO(free) char *lines = NULL, *cmd = NULL, *path = NULL;
+    cr_assert_gt(asprintf(&path, "%s/slurm.conf", scratch(user_a())), 0);
+    cr_assert_gt(asprintf(&cmd, "sed 's/^SlurmUser=.*/SlurmUser=nosuchuser/' %s/etc/slurm.conf >%s",
+                          sandbox_dir(), path),
+                 0);
+    cr_assert_eq(run_status(run_as(NULL, "sh", "-c", cmd)), 0);
+    cr_assert_gt(asprintf(&lines, "slurm_conf = %s\n", path), 0);
+    AUTO(free) char *conf = conf_with(lines);
+    AUTO(run_free) struct run r = check(conf);
+    cr_expect_eq(r.status, 1);
+    expect_found(&r, "FAIL", "slurmctld", "agent-worker ended with status 1: ");
+    expect_found(&r, "FAIL", "slurmctld", "nosuchuser");
+    cr_expect_not_null(strstr(r.err, "nosuchuser"), "%s", r.err);
 }
 
 Test(check, munged_and_slurmctld_that_do_not_answer)
@@ -168,12 +249,45 @@ Test(check, ping_says_what_is_between_client_and_slurmctld)
         cr_expect_not_null(strstr(r.out, parts[i]), "%s is not in\n%s", parts[i], r.out);
 }
 
+/* "what FAIL: text" and a line of advice; the exit status says which error it is. */
+static void expect_ping_fails(const char *user, const char *server, int status, const char *what,
+                              const char *advice)
+{
+    AUTO(run_free)
+    struct run r = run_as(user, "slurm-agent", "--server", server, "--timeout=2", "ping", "-v");
+    char line[40];
+    snprintf(line, sizeof line, "\n%-10s FAIL: ", what);
+    cr_expect_eq(r.status, status, "%d %s%s", r.status, r.out, r.err);
+    cr_expect_eq(strncmp(r.out, "address    ", 11), 0, "%s", r.out);
+    cr_expect_contains(r.out, line);
+    cr_expect_contains(r.out, advice);
+}
+
+Test(check, ping_says_what_is_in_the_way_and_what_to_do)
+{
+    const char *server = getenv("SLURM_AGENT_SERVER");
+    AUTO(free) char *slurmctld = NULL;
+    cr_assert_gt(asprintf(&slurmctld, "tcp://127.0.0.1:%d", atoi(getenv("SLURM_AGENT_BASE")) + 1),
+                 0);
+    expect_ping_fails(user_a(), "tcp://127.0.0.1:1", 12, "connection", "listen_tcp");
+    expect_ping_fails(user_a(), slurmctld, 12, "connection", "systemctl status slurm-agentd");
+    expect_ping_fails(NULL, server, 4, "user", "min_uid");
+    sandbox("stop", "munged");
+    expect_ping_fails(user_a(), server, 18, "munge", "munge -n | unmunge");
+    sandbox("start", "munged");
+}
+
 /* The library's example, with its include as a program of somebody else's has it. */
 Test(example, submits_prints_and_exits_as_the_job)
 {
     char path[BUILD_PATH];
     build_path(path, "tests/submit_and_wait");
-    AUTO(run_free) struct run r = run_as(user_a(), path, "echo of the example; exit 5");
+    /* a home that sandboxes share may hold the output of another one's job with that number */
+    AUTO(free) char *command = NULL;
+    cr_assert_gt(
+        asprintf(&command, "#SBATCH --chdir=%s\necho of the example; exit 5", scratch(user_a())),
+        0);
+    AUTO(run_free) struct run r = run_as(user_a(), path, command);
     cr_expect_eq(r.status, 5, "%d %s", r.status, r.err);
     cr_expect_str_eq(r.out, "of the example\n");
     AUTO(run_free) struct run none = run_as(user_a(), path);

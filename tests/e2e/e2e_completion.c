@@ -63,6 +63,10 @@ Test(completion, partitions_and_the_users_own_jobs)
     cr_assert_gt(asprintf(&expected, "%s\n", id), 0);
     AUTO(run_free) struct run r = offered(line);
     cr_expect_not_null(strstr(r.out, expected), "%s: %s%s", id, r.out, r.err);
+    AUTO(free) char *staging = NULL;
+    cr_assert_gt(asprintf(&staging, "slurm-agent staging %s", id), 0);
+    AUTO(run_free) struct run s = offered(staging);
+    cr_expect_not_null(strstr(s.out, expected), "%s: %s%s", id, s.out, s.err);
     cancel_quietly(user_a(), id);
 }
 

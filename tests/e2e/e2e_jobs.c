@@ -5,14 +5,16 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "tests/kit/jobs.h"
 
 TestSuite(query, .timeout = 120);
 TestSuite(cancel, .timeout = 120);
 TestSuite(cluster, .timeout = 120);
 
-static const char sleeper[] = "#!/bin/sh\ntrap 'echo got usr1' USR1\ni=0\nwhile [ $i -lt 600 ]; do "
-                              "sleep 0.1; i=$((i+1)); done\n";
+static const char sleeper[] =
+    "#!/bin/sh\ntrap 'echo got usr1' USR1\necho ready\ni=0\nwhile [ $i -lt 600 ]; do "
+    "sleep 0.1; i=$((i+1)); done\n";
 
 Test(query, many_ids_at_once_and_those_that_are_unknown)
 {
@@ -49,6 +51,7 @@ Test(query, list_shows_own_jobs_and_filters)
 {
     AUTO(free) char *a = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=filter-me");
     AUTO(free) char *b = submit(user_b(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=filter-me");
+    wait_state(user_b(), b, "PENDING"); /* others see it when he has, or soon */
     AUTO(run_free)
     struct run own = run_as(user_a(), "slurm-agent", "list", "--name=filter-me");
     cr_expect_contains(own.out, a);
@@ -73,6 +76,35 @@ Test(query, list_shows_own_jobs_and_filters)
     cr_expect_contains(bad.err, "SLEEPING");
     cancel_quietly(user_a(), a);
     cancel_quietly(user_b(), b);
+}
+
+static bool is_past(void *arg)
+{
+    const int64_t *until = arg;
+    AUTO(run_free) struct run r = run_as(user_b(), "slurm-agent", "ping");
+    return r.status == 0 && clock_mono_ms() > *until;
+}
+
+/* Each command is a session of its own, that ends with it. */
+Test(query, what_one_session_submits_the_next_one_sees)
+{
+    signal_agentd_child("STOP", "--role watch");
+    AUTO(free)
+    char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=read-your-own");
+    int64_t until = clock_mono_ms() + 1500; /* users without a session are forgotten each second */
+    cr_expect(wait_until(is_past, &until, 20000));
+    AUTO(run_free)
+    struct run early = run_as(user_a(), "slurm-agent", "list", "--name=read-your-own");
+    signal_agentd_child("CONT", "--role watch");
+    AUTO(run_free)
+    struct run late = run_as(user_a(), "slurm-agent", "list", "--name=read-your-own");
+    /* after some seconds it is said why, instead */
+    cr_expect(strstr(early.err, "your last change is not in the job table yet") ||
+                  strstr(early.err, "slurmctld has not answered since"),
+              "%s", early.err);
+    cr_expect_contains(late.out, id);
+    cr_expect_eq(late.err[0], '\0', "%s", late.err);
+    cancel_quietly(user_a(), id);
 }
 
 Test(cancel, ends_a_running_job)
@@ -100,7 +132,18 @@ Test(cancel, one_task_of_an_array)
     cr_expect_eq(gone.status, 3, "%s%s", gone.out, gone.err);
     cr_expect_str_eq(job_field(user_a(), one, "state"), "PENDING");
     cr_expect_str_eq(job_field(user_a(), one, "array_task"), "1,3");
+    AUTO(free) char *some = NULL;
+    cr_assert_gt(asprintf(&some, "%s_[1-2]", id), 0);
+    AUTO(run_free) struct run rest = run_as(user_a(), "slurm-agent", "cancel", some);
+    cr_expect_eq(rest.status, 0, "%s", rest.err);
+    cr_expect_str_eq(job_field(user_a(), id, "array_task"), "3");
     cancel_quietly(user_a(), id);
+}
+
+static bool is_ready(void *path)
+{
+    AUTO(free) char *text = slurp(path);
+    return text && strstr(text, "ready");
 }
 
 Test(cancel, sends_a_signal)
@@ -109,7 +152,9 @@ Test(cancel, sends_a_signal)
     wait_state(user_a(), id, "RUNNING");
     AUTO(free) char *path = NULL;
     cr_assert_gt(asprintf(&path, "%s/signal", scratch(user_a())), 0);
-    for (int i = 0; i < 100; i++) { /* the shell needs a moment to set its trap */
+    /* before the trap is set the signal would end the shell */
+    cr_assert(wait_until(is_ready, path, 20000), "the script did not begin");
+    for (int i = 0; i < 100; i++) {
         AUTO(run_free)
         struct run r = run_as(user_a(), "slurm-agent", "cancel", "--signal=USR1", "--full", id);
         cr_assert_eq(r.status, 0, "%s", r.err);
@@ -119,6 +164,9 @@ Test(cancel, sends_a_signal)
         cr_assert_lt(i, 99, "the signal did not arrive");
     }
     cr_expect_str_eq(job_field(user_a(), id, "state"), "RUNNING");
+    AUTO(run_free)
+    struct run batch = run_as(user_a(), "slurm-agent", "cancel", "--signal=USR1", "--batch", id);
+    cr_expect_eq(batch.status, 0, "%s", batch.err);
     AUTO(run_free)
     struct run bad = run_as(user_a(), "slurm-agent", "cancel", "--signal=NOSUCH", id);
     cr_expect_neq(bad.status, 0);

@@ -21,6 +21,8 @@
 #include "common/str.h"
 #include "tests/kit/jobs.h"
 #include "tests/kit/peer.h"
+#include "tests/kit/scratch.h"
+#include "tests/kit/stats.h"
 
 TestSuite(load, .timeout = 180);
 TestSuite(hint, .timeout = 180);
@@ -76,12 +78,12 @@ static void query(struct sagent *s, struct done *d, int n)
 
 static void cancel(struct sagent *s, struct done *d, const char *const *ids, size_t n)
 {
-    struct sagent_cancel_request req = {.ids = ids, .id_count = n};
-    struct sagent_cancelled *done = NULL;
+    struct sagent_control_request req = {.verb = SAGENT_CANCEL, .ids = ids, .id_count = n};
+    struct sagent_controlled *done = NULL;
     struct sagent_error err;
-    if (sagent_cancel(s, &req, &done, &err) < 0)
+    if (sagent_control(s, &req, &done, &err) < 0)
         failed(d, "cancel", &err);
-    sagent_cancelled_free(done);
+    sagent_controlled_free(done);
     __atomic_fetch_add(&d->cancels, 1, __ATOMIC_RELAXED);
 }
 
@@ -398,4 +400,45 @@ Test(hint, all_tasks_of_an_array_are_seen_to_end)
     cr_assert(wait_until(is_there, path, 30000), "the last task did not run");
     cr_expect(wait_until(in_state, &over, 5000), "its end was not seen");
     sagent_close(s);
+}
+
+enum { MANY = 30 };
+#define MANY_TEXT "30"
+
+static double watcher_loads(void)
+{
+    double n = stats_series(NULL, "worker_calls_total", "op=load,role=watch,result=OK");
+    cr_assert_geq(n, 1, "it has loaded the table");
+    return n;
+}
+
+static bool is_listed_for_another(void *arg)
+{
+    AUTO(run_free)
+    struct run r = run_as(user_b(), "slurm-agent", "list", "--user", user_a());
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    return strstr(r.out, arg) != NULL;
+}
+
+/* Who submits them does not ask, and nobody waits for them. */
+Test(hint, what_is_submitted_is_not_looked_at_job_by_job_and_is_soon_there_for_all)
+{
+    char path[BUILD_PATH], *ids[MANY];
+    int n = 0;
+    if (!user_b())
+        cr_skip_test("there is one user alone");
+    build_path(path, "tests/bench_fair");
+    double before = watcher_loads();
+    AUTO(run_free) struct run r = run_as(user_a(), path, "submit", MANY_TEXT);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    for (char *rest = NULL, *id = strtok_r(r.out, "\n", &rest); id && n < MANY;
+         id = strtok_r(NULL, "\n", &rest))
+        ids[n++] = id;
+    cr_assert_eq(n, MANY);
+    cr_expect(wait_until(is_listed_for_another, ids[MANY - 1], 10000), "the last is not there");
+    for (int i = 0; i < MANY; i++)
+        cr_expect(is_listed_for_another(ids[i]), "job %s", ids[i]);
+    cr_expect_lt(watcher_loads() - before, MANY / 2);
+    for (int i = 0; i < MANY; i++)
+        cancel_quietly(user_a(), ids[i]);
 }

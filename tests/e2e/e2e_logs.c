@@ -265,11 +265,7 @@ static void requeue(const char *mode, const char *expected_all, const char *note
     wait_state(user_a(), r.out, "RUNNING");
     follow(r.out, "");
     wait_file("out", "run 0\n");
-    run_status(run_as(user_a(), "scontrol", "requeue", r.out));
-    wait_state(user_a(), r.out, "PENDING");
-    AUTO(free) char *again = NULL;
-    cr_assert_gt(asprintf(&again, "scontrol update JobId=%s StartTime=now", r.out), 0);
-    shell(user_a(), again);
+    requeue_now(user_a(), r.out);
     wait_file("out", expected_all);
     wait_file("rc", "0\n");
     AUTO(free) char *err_path = in_scratch("err");

@@ -63,14 +63,34 @@ Test(outcome, a_node_that_fails)
             node, node),
         0);
     admin(down);
-    expect_outcome(id, BY_SIGNAL, "NODE_FAIL", "a node of it failed");
+    /* as with preemption */
+    expect_outcome(id, BY_SIGNAL_OR_UNKNOWN, "NODE_FAIL", "a node of it failed");
     admin(up);
+}
+
+/* Whose end the estimate counts on: as sbatch says it. */
+static void expect_preempts(const char *id)
+{
+    AUTO(run_free)
+    struct run ours = run_as(user_a(), "slurm-agent", "submit", "--test-only", "--partition=urgent",
+                             "--wrap=true"),
+               theirs =
+                   run_as(user_a(), "sbatch", "--test-only", "--partition=urgent", "--wrap=true");
+    cr_assert_eq(theirs.status, 0, "%s", theirs.err);
+    cr_assert_eq(ours.status, 0, "%s", ours.err);
+    const char *by_sbatch = strstr(theirs.err, "Preempts:");
+    cr_assert_not_null(by_sbatch, "%s", theirs.err);
+    cr_expect_contains(by_sbatch, id);
+    const char *by_us = strstr(ours.err, "Preempts:");
+    cr_assert_not_null(by_us, "%s%s", ours.out, ours.err);
+    cr_expect_contains(by_us, id);
 }
 
 Test(outcome, preemption)
 {
     AUTO(free) char *low = submit(user_a(), sleeps, "--nodes=4", "--exclusive");
     wait_state(user_a(), low, "RUNNING");
+    expect_preempts(low);
     AUTO(free) char *urgent = submit(user_a(), "#!/bin/sh\ntrue\n", "--partition=urgent");
     /* slurmctld ends it at times before slurmd has said how the script did */
     expect_outcome(low, BY_SIGNAL_OR_UNKNOWN, "PREEMPTED", "preempted by another job");

@@ -55,6 +55,24 @@ Test(private_switch, what_is_asked_before_slurmctld_has_answered_shows_nothing)
     cancel_quietly(user_a(), id);
 }
 
+/* The server's table has jobs that the caller may not know of. */
+Test(private, filters_choose_what_the_caller_may_see)
+{
+    AUTO(free) char *hers = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=chosen");
+    AUTO(free) char *his = submit(user_b(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=chosen");
+    AUTO(run_free)
+    struct run all = run_as(user_b(), "slurm-agent", "cancel", "--all", "--name=chosen");
+    cr_expect_eq(all.status, 0, "%s", all.err);
+    cr_expect_str_eq(job_field(user_b(), his, "state"), "CANCELLED");
+    AUTO(run_free)
+    struct run named = run_as(user_b(), "slurm-agent", "cancel", "--name=chosen", hers);
+    cr_expect_eq(named.status, 3, "as if there were none: %s", named.err);
+    cr_expect_str_eq(job_field(user_a(), hers, "state"), "PENDING");
+    AUTO(run_free) struct run own = run_as(user_a(), "slurm-agent", "cancel", "--me");
+    cr_expect_eq(own.status, 0, "%s", own.err);
+    cr_expect_str_eq(job_field(user_a(), hers, "state"), "CANCELLED");
+}
+
 Test(private, a_watch_says_that_it_will_see_nothing)
 {
     struct running *watch = run_begin(user_a(), "slurm-agent", "watch");
@@ -62,6 +80,14 @@ Test(private, a_watch_says_that_it_will_see_nothing)
     cr_expect(run_goes_on(watch, 500, NULL), "it may come to see some");
     run_signal(watch, SIGINT);
     run_status(run_end(watch));
+}
+
+Test(private, the_log_says_from_the_start_that_jobs_are_hidden)
+{
+    AUTO(free) char *path = NULL;
+    cr_assert_gt(asprintf(&path, "%s/log/agentd.log", sandbox_dir()), 0);
+    AUTO(free) char *log = slurp(path);
+    cr_expect_contains(log, "PrivateData=jobs hides others' jobs from the watcher");
 }
 
 Test(private_switch, what_comes_to_be_hidden_has_not_got_lost)

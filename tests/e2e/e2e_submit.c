@@ -222,3 +222,155 @@ Test(submit, a_failed_job_says_how)
     wait_state(user_a(), killed, "FAILED");
     cr_expect_str_eq(job_field(user_a(), killed, "exit_signal"), "9");
 }
+
+/* ---- as sbatch ---- */
+
+Test(submit, a_heterogeneous_job_runs)
+{
+    AUTO(free)
+    char *path = scratch_file(user_a(), "het.sh",
+                              "#!/bin/sh\n"
+                              "#SBATCH -n 1 -J leader\n"
+                              "#SBATCH hetjob\n"
+                              "#SBATCH -n 2\n"
+                              "env | grep _HET_ | sort\n");
+    AUTO(free) char *out = NULL, *option = NULL;
+    cr_assert_gt(asprintf(&out, "%s/het.out", scratch(user_a())), 0);
+    cr_assert_gt(asprintf(&option, "--output=%s", out), 0);
+    AUTO(run_free)
+    struct run r = run_as(user_a(), "slurm-agent", "submit", "--parsable", option, path);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    r.out[strcspn(r.out, "\n")] = '\0';
+    wait_state(user_a(), r.out, "COMPLETED");
+    AUTO(free) char *text = slurp(out);
+    cr_assert_not_null(text);
+    cr_expect_contains(text, "SLURM_HET_SIZE=2\n");
+    cr_expect_contains(text, "SLURM_NTASKS_HET_GROUP_1=2\n");
+    AUTO(free) char *leader = NULL;
+    cr_assert_gt(asprintf(&leader, "SLURM_JOB_ID_HET_GROUP_0=%s\n", r.out), 0);
+    cr_expect_contains(text, leader);
+}
+
+Test(submit, colons_part_components_on_the_command_line)
+{
+    AUTO(free) char *path = scratch_file(user_a(), "colon.sh", "#!/bin/sh\ntrue\n");
+    AUTO(run_free)
+    struct run r = run_as(user_a(), "slurm-agent", "submit", "--parsable", "-H", "-n1", "-J",
+                          "colon", ":", "-n2", ":", "-n3", path);
+    cr_assert_eq(r.status, 0, "%s", r.err);
+    r.out[strcspn(r.out, "\n")] = '\0';
+    AUTO(run_free)
+    struct run q = run_as(NULL, "squeue", "-h", "-a", "-o", "%i %C", "-S", "i", "-n", "colon");
+    AUTO(free) char *want = NULL;
+    cr_assert_gt(asprintf(&want, "%s+0 1\n%s+1 2\n%s+2 3\n", r.out, r.out, r.out), 0);
+    cr_expect_str_eq(q.out, want);
+    cancel_quietly(user_a(), r.out);
+}
+
+Test(submit, test_only_says_when_and_submits_nothing)
+{
+    AUTO(free) char *path = scratch_file(user_a(), "only.sh", "#!/bin/sh\ntrue\n");
+    AUTO(run_free)
+    struct run ours = run_as(user_a(), "slurm-agent", "submit", "--test-only", "-J", "only", path);
+    cr_expect_eq(ours.status, 0, "%s", ours.err);
+    cr_expect_contains(ours.err, "to start at 20");
+    cr_expect_contains(ours.err, " using 1 processors on nodes node");
+    cr_expect_contains(ours.err, " in partition main");
+    AUTO(run_free) struct run q = run_as(NULL, "squeue", "-h", "-a", "-n", "only");
+    cr_expect_str_eq(q.out, "");
+}
+
+Test(submit, under_sbatchs_name_it_is_sbatch)
+{
+    setenv("FROM_CLIENT", "x y", 1);
+    AUTO(free) char *out = NULL, *command = NULL;
+    cr_assert_gt(asprintf(&out, "%s/as.out", scratch(user_a())), 0);
+    cr_assert_gt(asprintf(&command,
+                          "cd %s && ln -sf \"$(command -v slurm-agent)\" sbatch && "
+                          "./sbatch --wait -o %s --wrap 'pwd; echo \"$FROM_CLIENT\"; exit 3'",
+                          scratch(user_a()), out),
+                 0);
+    AUTO(run_free) struct run r = run_as(user_a(), "sh", "-c", command);
+    cr_expect_eq(r.status, 3, "%s", r.err);
+    cr_expect_eq(strncmp(r.out, "Submitted batch job ", 20), 0, "%s", r.out);
+    AUTO(free) char *text = slurp(out), *want = NULL;
+    cr_assert_gt(asprintf(&want, "%s\nx y\n", scratch(user_a())), 0);
+    cr_expect_str_eq(text ? text : "", want);
+    AUTO(run_free)
+    struct run bad = run_as(user_a(), "sh", "-c",
+                            "cd && ln -sf \"$(command -v slurm-agent)\" sbatch && "
+                            "./sbatch --time=soon --wrap true; s=$?; rm sbatch; exit $s");
+    cr_expect_eq(bad.status, 255, "%s", bad.err);
+    cr_expect_eq(strncmp(bad.err, "sbatch: error: ", 15), 0, "%s", bad.err);
+}
+
+/* ---- --help, --usage and --version ---- */
+
+/* What it says when it is called by that name. */
+static struct run called(const char *name, const char *arguments)
+{
+    AUTO(free) char *command = NULL;
+    cr_assert_gt(asprintf(&command, "cd %s && ln -sf \"$(command -v slurm-agent)\" %s && ./%s %s",
+                          scratch(user_a()), name, name, arguments),
+                 0);
+    return run_as(user_a(), "sh", "-c", command);
+}
+
+Test(submit, help_is_under_the_name_that_was_called)
+{
+    static const struct {
+        const char *name, *arguments, *first;
+    } cases[] = {
+        {"sbatch", "--help", "Usage: sbatch [OPTION...] [: "},
+        {"sbatch", "-h --nope", "Usage: sbatch [OPTION...] [: "},
+        {"slurm-agent-sbatch", "-H --help", "Usage: slurm-agent-sbatch [OPTION...] [: "},
+        {"sbatch", "--usage", "Usage: sbatch [-A NAME] [--acctg"},
+        {"slurm-agent-sbatch", "--usage -n", "Usage: slurm-agent-sbatch [-A NAME] [--acctg"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(run_free) struct run r = called(cases[i].name, cases[i].arguments);
+        cr_expect_eq(r.status, 0, "%s: %s", cases[i].arguments, r.err);
+        cr_expect_eq(strncmp(r.out, cases[i].first, strlen(cases[i].first)), 0, "%s", r.out);
+        cr_expect_str_eq(r.err, "");
+    }
+    AUTO(run_free) struct run help = called("sbatch", "--help");
+    cr_expect_contains(help.out, "\n  -t, --time=TIME ");
+    cr_expect_contains(help.out, "\n      --request-id=ID ");
+    cr_expect_contains(help.out, "--optional-output PATH=URL");
+    AUTO(run_free) struct run wrong = called("sbatch", "--nope --help");
+    cr_expect_eq(wrong.status, 255, "%s", wrong.out);
+    cr_expect_str_eq(wrong.out, "");
+}
+
+Test(submit, version_is_slurms)
+{
+    AUTO(run_free) struct run real = run_as(user_a(), "scontrol", "--version");
+    AUTO(run_free) struct run ours = called("sbatch", "-V --nope");
+    const char *number = strchr(real.out, ' ');
+    cr_assert_not_null(number, "%s", real.out);
+    cr_expect_eq(ours.status, 0, "%s", ours.err);
+    cr_expect_eq(strncmp(ours.out, "slurm ", 6), 0, "%s", ours.out);
+    cr_expect_str_eq(strchr(ours.out, ' '), number);
+    AUTO(run_free)
+    struct run away = called("sbatch", "-V; s=$?; SLURM_EXIT_ERROR=9 "
+                                       "SLURM_AGENT_SERVER=ipc:///nowhere ./sbatch -V || s=$s,$?; "
+                                       "echo $s");
+    cr_expect_not_null(strstr(away.out, "\n0,9\n"), "%s%s", away.out, away.err);
+}
+
+/* ---- again ---- */
+
+Test(submit, a_repeated_submit_prints_and_exits_as_the_first)
+{
+    AUTO(free)
+    char *path = scratch_file(user_a(), "again.sh",
+                              "#!/bin/sh\n#SBATCH --wait\n#SBATCH --parsable\nexit 3\n");
+    AUTO(free) char *id = NULL;
+    cr_assert_gt(asprintf(&id, "--request-id=%s", path), 0);
+    AUTO(run_free) struct run first = run_as(user_a(), "slurm-agent", "submit", id, path);
+    AUTO(run_free) struct run second = run_as(user_a(), "slurm-agent", "submit", id, path);
+    cr_expect_eq(first.status, 3, "%s", first.err);
+    cr_expect_neq(first.out[0], 'S', "%s", first.out);
+    cr_expect_str_eq(second.out, first.out);
+    cr_expect_eq(second.status, 3, "%s", second.err);
+}

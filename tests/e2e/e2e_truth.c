@@ -144,10 +144,46 @@ Test(truth, a_wait_goes_on_when_the_broker_is_killed_or_stopped)
     gate_done(&g);
 }
 
-/* Gives the end of the server's log. */
+static const char *log_path(void)
+{
+    static char path[300];
+    snprintf(path, sizeof path, "%s/log/agentd.log", sandbox_dir());
+    return path;
+}
+
+static bool is_refused(void *arg)
+{
+    (void)arg;
+    AUTO(run_free) struct run r = run_as(user_a(), "slurm-agent", "--timeout=5", "ping");
+    return r.status == 12 && strstr(r.err, "hung up before it had said anything") &&
+           strstr(r.err, "allow_from");
+}
+
+struct logged {
+    const char *text;
+    char *log;
+};
+
+static bool is_logged(void *arg)
+{
+    struct logged *l = arg;
+    free(l->log);
+    l->log = slurp(log_path());
+    return l->log && strstr(l->log, l->text);
+}
+
+/* The server's log, once it has that text, or after that time. */
+static char *log_with(const char *text, int ms)
+{
+    struct logged l = {.text = text};
+    wait_until(is_logged, &l, ms);
+    return l.log;
+}
+
+/* Gives the server's log. */
 static char *reload(const char *settings, const char *until)
 {
-    AUTO(free) char *command = NULL, *path = NULL;
+    AUTO(free) char *command = NULL;
     cr_assert_gt(
         asprintf(&command,
                  "cd $SLURM_AGENT_SANDBOX && cp -n etc/agentd.conf etc/agentd.conf.old; cp "
@@ -155,16 +191,8 @@ static char *reload(const char *settings, const char *until)
                  "kill -HUP $(cut -d' ' -f1 run/agentd.pid)",
                  settings),
         0);
-    cr_assert_gt(asprintf(&path, "%s/log/agentd.log", sandbox_dir()), 0);
     cr_assert_eq(run_status(run_as(NULL, "sh", "-c", command)), 0);
-    char *log = NULL;
-    for (int i = 0; i < 100; i++, usleep(100000)) {
-        free(log);
-        log = slurp(path);
-        if (log && strstr(log, until))
-            break;
-    }
-    return log;
+    return log_with(until, 10000);
 }
 
 Test(truth, a_wait_goes_on_over_new_settings)
@@ -175,6 +203,13 @@ Test(truth, a_wait_goes_on_over_new_settings)
     AUTO(free) char *took = reload("poll_ms = 500\\n", "poll_ms = 500, was 1000");
     cr_expect_contains(took, "poll_ms = 500, was 1000");
     cr_assert(wait_until(answers, NULL, 20000));
+    /* The old broker went by itself. */
+    AUTO(free) char *gone = log_with("broker process ", 20000);
+    const char *last = NULL;
+    for (const char *p = gone; (p = strstr(p, "broker process ")); p++)
+        last = p;
+    cr_assert_not_null(last);
+    cr_expect_contains(last, "ended with status 0");
     AUTO(free) char *wrong = reload("poll_ms = soon\\n", "the settings stay as they were");
     cr_expect_contains(wrong, "the settings stay as they were");
     cr_assert(wait_until(answers, NULL, 20000));
@@ -185,6 +220,19 @@ Test(truth, a_wait_goes_on_over_new_settings)
     cr_expect_contains(back, "poll_ms = 1000, was 500");
     cr_assert(wait_until(answers, NULL, 20000));
     gate_done(&g);
+}
+
+/* Both sides say why. */
+Test(truth, an_address_that_is_not_let_in)
+{
+    AUTO(free) char *took = reload("allow_from = 192.0.2.1\n", "allow_from = 192.0.2.1");
+    cr_expect_not_null(took);
+    cr_expect(wait_until(is_refused, NULL, 20000));
+    AUTO(free) char *log = log_with("not in allow_from", 10000);
+    cr_expect_contains(log, "connections refused, the last from 127.0.0.1: not in allow_from");
+    AUTO(free) char *back = reload("", "was 192.0.2.1");
+    cr_expect_not_null(back);
+    cr_expect(wait_until(answers, NULL, 20000));
 }
 
 Test(truth, a_requeued_job_has_not_ended)
@@ -344,7 +392,9 @@ Test(reuse, an_id_that_comes_again_is_another_job)
     cr_assert(wait_until(is_forgotten, first, 40000), "slurmctld forgets it");
     AUTO(free) char *again = NULL;
     for (int i = 0; i < 30 && !again; i++) {
-        AUTO(free) char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=now");
+        /* An ended job has its id until slurmctld forgets it, which newer ones do later. */
+        AUTO(free)
+        char *id = submit(user_a(), "#!/bin/sh\ntrue\n", "--hold", "--job-name=now", "--retry=40");
         if (strcmp(id, first) == 0)
             again = TAKE(id);
         else

@@ -10,6 +10,8 @@
 
 #include "agentd/authlink.h"
 #include "agentd/monlink.h"
+#include "agentd/stagers.h"
+#include "agentd/staging.h"
 #include "agentd/worker.h"
 #include "common/clock.h"
 #include "common/str.h"
@@ -19,7 +21,15 @@ enum { DEADLINE_MS = 10000 };
 static void on_event(void *arg, const struct monitor_event *ev, int fds[2])
 {
     struct agentd *a = arg;
-    if (ev->say == SAY_SPAWNED)
+    if (ev->say == SAY_SPAWNED && ev->role == ROLE_STAGE)
+        stagers_spawned(a->stagers, ev, fds[0], fds[1]);
+    else if (ev->say == SAY_REFUSED && ev->role == ROLE_STAGE)
+        stagers_refused(a->stagers, ev);
+    else if (ev->say == SAY_ENDED && ev->role == ROLE_STAGE)
+        stagers_ended(a->stagers, ev);
+    else if (ev->say == SAY_GRANTED)
+        staging_granted(a->staging, ev);
+    else if (ev->say == SAY_SPAWNED)
         workers_spawned(a->workers, ev, fds[0], fds[1]);
     else if (ev->say == SAY_REFUSED)
         workers_refused(a->workers, ev);
@@ -121,7 +131,7 @@ int fake_monitor_spawned(struct fake_monitor *m, const struct monitor_request *r
         .serial = req->serial,
         .process = ++m->last_process,
         .uid = req->uid,
-        .role = req->role,
+        .role = req->ask == ASK_STAGE ? ROLE_STAGE : req->role,
     };
     int fds[2] = {sock[1], err_pipe[0]};
     send_event(m, &ev, fds, 2);
@@ -138,6 +148,13 @@ int fake_monitor_auth(struct fake_monitor *m)
     return sock[0];
 }
 
+void fake_monitor_ended(struct fake_monitor *m, uint32_t uid, uint32_t process, int status)
+{
+    const struct monitor_event ev = {
+        .say = SAY_ENDED, .process = process, .uid = uid, .role = ROLE_STAGE, .status = status};
+    send_event(m, &ev, NULL, 0);
+}
+
 void fake_monitor_say(struct fake_monitor *m, enum monitor_say say,
                       const struct monitor_request *req, uint32_t process, enum err_code code,
                       const char *text)
@@ -147,7 +164,7 @@ void fake_monitor_say(struct fake_monitor *m, enum monitor_say say,
         .serial = req->serial,
         .process = process,
         .uid = req->uid,
-        .role = req->role,
+        .role = req->ask == ASK_STAGE ? ROLE_STAGE : req->role,
         .code = code,
     };
     str_copy(ev.text, sizeof ev.text, text);

@@ -34,5 +34,7 @@ int fake_monitor_auth(struct fake_monitor *m);
 void fake_monitor_say(struct fake_monitor *m, enum monitor_say say,
                       const struct monitor_request *req, uint32_t process, enum err_code code,
                       const char *text);
+/* A stage worker has ended; status is wait()'s. */
+void fake_monitor_ended(struct fake_monitor *m, uint32_t uid, uint32_t process, int status);
 
 #endif

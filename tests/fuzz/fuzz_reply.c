@@ -71,6 +71,19 @@ static void touch_log(const struct sagent_log_chunk *c)
     assert(c->offset + (int64_t)c->size >= c->offset);
 }
 
+static void touch_steps(const struct sagent_steps *s)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        assert(s->steps[i].id && s->steps[i].job);
+        total += touch(s->steps[i].name) + touch(s->steps[i].state) + touch(s->steps[i].nodes) +
+                 touch(s->steps[i].tres);
+    }
+    for (size_t i = 0; i < s->missing_count; i++)
+        total += touch(s->missing[i]);
+    assert(total < 1 << 30);
+}
+
 static void touch_cluster(const struct sagent_cluster *c)
 {
     size_t total = touch(c->cluster) + touch(c->slurm_version) + touch(c->error);
@@ -134,7 +147,8 @@ static void reply(unsigned op, struct bytes plain)
                assert(((const char *)p_->data)[p_->size] == '\0'));
         break;
     case 5:
-        DECODE(sagent_cancelled, decode_cancelled(body, 2, p_, &err), assert(p_->n == 2));
+        DECODE(sagent_controlled, decode_controlled(body, 2, p_, &(int64_t){0}, &err),
+               assert(p_->n == 2));
         break;
     case 10:
         DECODE(sagent_jobs, decode_wait(body, p_, &err), touch_waited(p_));
@@ -144,6 +158,13 @@ static void reply(unsigned op, struct bytes plain)
         break;
     case 12:
         decode_a_log(body);
+        break;
+    case 13:
+        DECODE(sagent_script, decode_environment(body, p_, &err),
+               assert(((const char *)p_->data)[p_->size] == '\0'));
+        break;
+    case 14:
+        DECODE(sagent_steps, decode_steps(body, p_, &err), touch_steps(p_));
         break;
     default:
         DECODE(sagent_cluster, decode_cluster(body, p_, &err), touch_cluster(p_));
@@ -184,7 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err err = {0};
     if (seal_setup(&err) < 0 || size == 0)
         return 0;
-    unsigned mode = data[0] % 13;
+    unsigned mode = data[0] % 15;
     struct bytes rest = {data + 1, size - 1};
     if (mode < 7 || mode > 9) {
         reply(mode, rest);

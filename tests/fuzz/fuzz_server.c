@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agentd/addr.h"
+#include "common/addr.h"
 #include "agentd/chan.h"
 #include "agentd/cursor.h"
 #include "agentd/jobid.h"
@@ -109,7 +109,7 @@ static void words(struct bytes b)
     if (jobid_parse(text, &id, &err) == 0)
         assert(id.id != 0);
     err = (struct err){0};
-    if (addr_check_list(text, &err) == 0)
+    if (addr_check_list("allow_from", text, &err) == 0)
         addr_in_list(text, "192.0.2.1");
     jobid_tasks_contain(text, 7);
     struct cursor cursor;

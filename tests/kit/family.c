@@ -26,7 +26,8 @@ uint32_t family_uid(void)
 
 static void link_programs(const char *dir)
 {
-    static const char *const names[] = {"agent-broker", "agent-auth", "agent-worker"};
+    static const char *const names[] = {"agent-broker", "agent-auth", "agent-worker",
+                                        "agent-stage"};
     char fake[BUILD_PATH], libexec[SCRATCH_PATH], path[SCRATCH_PATH];
     build_path(fake, "tests/libexec/fake_child");
     scratch_path(libexec, dir, "libexec");
@@ -75,26 +76,43 @@ static void listen_for_kids(struct family *f)
               listen(f->listening, 64) == 0);
 }
 
-void family_start(struct family *f, const char *settings)
+static void forget_kids(struct family *f);
+
+static void start_monitor(struct family *f)
 {
-    char text[2000], conf[SCRATCH_PATH];
+    char conf[SCRATCH_PATH];
     pid_t parent = getpid();
-    *f = (struct family){.monitor = -1, .listening = -1};
-    signal(SIGPIPE, SIG_IGN);
-    scratch_make(f->dir);
-    link_programs(f->dir);
-    snprintf(text, sizeof text,
-             "[agentd]\nuser = nobody\nwatch_user = daemon\nlibexec_dir = %s/libexec\n%s", f->dir,
-             settings);
-    scratch_write(f->dir, "agentd.conf", text);
     scratch_path(conf, f->dir, "agentd.conf");
-    listen_for_kids(f);
     fflush(NULL);
     f->monitor = fork();
     cr_assert_geq(f->monitor, 0);
     if (f->monitor == 0)
         run_monitor(f, conf, parent);
     family_gather(f);
+}
+
+void family_start(struct family *f, const char *settings)
+{
+    char text[2000];
+    *f = (struct family){.monitor = -1, .listening = -1};
+    signal(SIGPIPE, SIG_IGN);
+    scratch_make(f->dir);
+    link_programs(f->dir);
+    snprintf(text, sizeof text,
+             "[agentd]\nuser = nobody\nwatch_user = daemon\nlibexec_dir = %s/libexec\n"
+             "grants_dir = %s/grants\n%s",
+             f->dir, f->dir, settings);
+    scratch_write(f->dir, "agentd.conf", text);
+    listen_for_kids(f);
+    start_monitor(f);
+}
+
+void family_restart(struct family *f)
+{
+    forget_kids(f);
+    kill(f->monitor, SIGKILL);
+    waitpid(f->monitor, NULL, 0);
+    start_monitor(f);
 }
 
 /* ---- children ---- */
@@ -246,10 +264,15 @@ void family_gather(struct family *f)
 {
     int auths = 0;
     bool watcher = false;
+    f->draining = false;
     kid_free(f->broker);
     f->broker = family_next(f, "agent-broker", NULL);
     while (auths < MONITOR_AUTHS || !watcher) {
         struct said s = family_hear(f);
+        if (s.ev.say == SAY_DRAIN && auths == 0 && !watcher) {
+            f->draining = s.ev.status;
+            continue;
+        }
         if (s.ev.say == SAY_AUTH)
             f->auth_numbers[auths++] = s.ev.process;
         else {
@@ -336,6 +359,21 @@ struct said family_spawn(struct family *f, uint32_t uid, uint32_t role)
     cr_expect_eq(s.ev.uid, uid);
     cr_expect_eq(s.ev.role, role);
     return s;
+}
+
+struct said family_ask(struct family *f, struct monitor_request *req)
+{
+    req->serial = ++f->serial;
+    ask(f, req);
+    struct said s = family_hear(f);
+    cr_expect_eq(s.ev.serial, req->serial);
+    cr_expect_eq(s.ev.uid, req->uid);
+    return s;
+}
+
+void family_tell(struct family *f, const struct monitor_request *req)
+{
+    ask(f, req);
 }
 
 void family_kill(struct family *f, uint32_t process)

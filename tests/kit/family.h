@@ -31,6 +31,7 @@ struct family {
     struct kid *auths[MONITOR_AUTHS];
     struct kid *watcher;
     uint32_t auth_numbers[MONITOR_AUTHS], watcher_number; /* the monitor's */
+    bool draining; /* the last broker was told so before anything else */
     uint32_t serial;
     uint32_t last_hello;
 };
@@ -43,6 +44,8 @@ struct said {
 
 /* settings: more lines of agentd.conf.  Returns when everybody is there. */
 void family_start(struct family *f, const char *settings);
+/* Kills the monitor, and so all of them, and starts it anew. */
+void family_restart(struct family *f);
 /* Waits for the monitor's next broker, auths and watcher (after the end of the old ones). */
 void family_gather(struct family *f);
 /* Ends all that is left. */
@@ -67,6 +70,9 @@ const char *pid_status(pid_t pid, const char *field);
 struct said family_hear(struct family *f);
 /* Asks as the broker, and hears the answer. */
 struct said family_spawn(struct family *f, uint32_t uid, uint32_t role);
+/* The same with any request, and one that has no answer. */
+struct said family_ask(struct family *f, struct monitor_request *req);
+void family_tell(struct family *f, const struct monitor_request *req);
 void family_kill(struct family *f, uint32_t process);
 void said_close(struct said *s);
 /* A control worker of family_uid(), the lease included. */

@@ -194,20 +194,90 @@ void wait_state(const char *user, const char *id, const char *states)
     cr_assert(wait_until(state_is, &w, 40000), "job %s is %s, not %s", id, w.last, states);
 }
 
+struct requeued {
+    const char *user, *id;
+};
+
+static bool is_queued(void *arg)
+{
+    const struct requeued *q = arg;
+    AUTO(run_free)
+    struct run r = run_as(q->user, "squeue", "--noheader", "--format=%T", "--jobs", q->id);
+    return strcmp(r.out, "PENDING\n") == 0;
+}
+
+void requeue_now(const char *user, const char *id)
+{
+    struct requeued q = {user, id};
+    AUTO(free) char *target = NULL;
+    cr_assert_gt(asprintf(&target, "JobId=%s", id), 0);
+    cr_assert_eq(run_status(run_as(user, "scontrol", "requeue", id)), 0);
+    /* When the node has cleaned up slurmctld sets the begin, whatever it was set to while the job
+     * was COMPLETING (and, to the agent, PENDING). */
+    cr_assert(wait_until(is_queued, &q, 40000), "job %s is not queued again", id);
+    /* slurmd takes no credential of the second in which it revoked the first run's */
+    cr_assert_eq(run_status(run_as(user, "scontrol", "update", target, "StartTime=now+1")), 0);
+}
+
 void cancel_quietly(const char *user, const char *id)
 {
     run_status(run_as(user, "slurm-agent", "cancel", "--quiet", id));
 }
 
-void kill_agentd_child(const char *words)
+static void late_path(const char *suffix, char path[static 300])
+{
+    snprintf(path, 300, "%s/run/slurm/late%s", sandbox_dir(), suffix);
+}
+
+void keep_next_submit(void)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/etc/job_submit.lua", sandbox_dir());
+    if (access(path, F_OK) < 0)
+        cr_skip_test("no job_submit/lua");
+    late_path("", path);
+    FILE *f = fopen(path, "we");
+    cr_assert(f && fputs("60", f) > 0);
+    cr_assert_eq(fclose(f), 0);
+}
+
+void let_submit_go(void)
+{
+    char path[300];
+    late_path(".kept", path);
+    cr_expect_eq(unlink(path), 0, "it was not kept for long enough");
+}
+
+const char *request_field(const char *user, const char *id, const char *field)
+{
+    static char text[400];
+    AUTO(run_free)
+    struct run r = run_as(user, "slurm-agent", "get", "--json", "--request-id", id);
+    json_error_t e;
+    json_t *j = json_loads(r.out, 0, &e), *v = json_object_get(j, field);
+    *text = '\0';
+    if (json_is_string(v))
+        snprintf(text, sizeof text, "%s", json_string_value(v));
+    else if (json_is_integer(v))
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(v));
+    json_decref(j);
+    return text;
+}
+
+void signal_agentd_child(const char *signal, const char *words)
 {
     AUTO(run_free)
     struct run r = run_as(NULL, "sh", "-c",
                           "for p in $(cat /proc/$(cut -d' ' -f1 "
                           "$SLURM_AGENT_SANDBOX/run/agentd.pid)/task/*/children); do tr '\\0' ' ' "
-                          "</proc/$p/cmdline | grep -q -- \"$0\" && kill -9 $p && echo $p; done",
-                          words);
+                          "</proc/$p/cmdline | grep -q -- \"$0\" && kill -$1 $p && echo $p; done",
+                          words, signal);
     cr_assert_neq(r.out[0], '\0', "no process has %s in its command line", words);
+}
+
+void kill_agentd_child(const char *words)
+{
+    signal_agentd_child("KILL", words);
 }
 
 int lines_with(const char *text, const char *a, const char *b)

@@ -42,12 +42,24 @@ const char *job_field(const char *user, const char *id, const char *field);
 /* Waits until the job's state is one of those in the list "COMPLETED,FAILED"; fails the test after
  * 40 s. */
 void wait_state(const char *user, const char *id, const char *states);
+/* scontrol requeue as user (NULL: root), and has the next run begin without the two minutes that
+ * slurmctld puts in between. */
+void requeue_now(const char *user, const char *id);
 /* Ends a job without looking at the outcome: for the end of tests. */
 void cancel_quietly(const char *user, const char *id);
+
+/* In a sandbox with late=1: slurmctld keeps the next submit until it is let go, a minute at most.
+ * Skips the test where slurmctld cannot. */
+void keep_next_submit(void);
+void let_submit_go(void);
+/* One field of what became of a submit; "" when it is not there.  Static. */
+const char *request_field(const char *user, const char *id, const char *field);
 
 /* kill -9 for the child of the sandbox's slurm-agentd that has words in its command line.  Fails
  * the test when there is none. */
 void kill_agentd_child(const char *words);
+/* The same with another signal (STOP). */
+void signal_agentd_child(const char *signal, const char *words);
 /* How many lines of text hold both. */
 int lines_with(const char *text, const char *a, const char *b);
 

@@ -19,7 +19,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 
-enum { KEY_BYTES = 64, START_MS = 10000 };
+enum { KEY_BYTES = 64, START_MS = 10000, END_MS = 5000 };
 
 static void write_key(const char *dir, const uint8_t *key)
 {
@@ -47,14 +47,25 @@ static bool answers(const char *path)
     return fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
 }
 
-static void run_munged(const struct munged *m, pid_t parent)
+/* Allocates nothing: Criterion's library has threads, and a child the locks of malloc() as those
+ * had them.  So it is env that changes the environment; shift: what the clock needs, or empty. */
+static void run_munged(const struct munged *m, const char *shift, const char *preload, pid_t parent)
 {
     char key[SCRATCH_PATH + 32], pid[SCRATCH_PATH + 32], seed[SCRATCH_PATH + 32],
         sock[SCRATCH_PATH + 32];
+    const char *argv[16] = {"env", "-u", "LD_PRELOAD"};
+    size_t n = 3;
     snprintf(key, sizeof key, "--key-file=%s/key", m->dir);
     snprintf(pid, sizeof pid, "--pid-file=%s/pid", m->dir);
     snprintf(seed, sizeof seed, "--seed-file=%s/seed", m->dir);
     snprintf(sock, sizeof sock, "--socket=%s", m->socket);
+    if (*shift) {
+        argv[n++] = shift;
+        argv[n++] = preload;
+    }
+    const char *const munged[] = {
+        "/usr/sbin/munged", "--foreground", "--force", key, pid, seed, sock, "--num-threads=2"};
+    memcpy(argv + n, munged, sizeof munged);
     /* A test that crashes leaves no daemon behind. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || chdir(m->dir) < 0)
@@ -64,29 +75,24 @@ static void run_munged(const struct munged *m, pid_t parent)
     dup2(log, 2);
     for (int fd = 3; fd < 256; fd++)
         close(fd);
-    execl("/usr/sbin/munged", "munged", "--foreground", "--force", key, pid, seed, sock,
-          "--num-threads=2", (char *)NULL);
+    execv("/usr/bin/env", (char *const *)argv);
     _exit(127);
 }
 
 static void begin(struct munged *m, int shift_s)
 {
+    char lib[BUILD_PATH], preload[BUILD_PATH + 16], shift[32] = "";
     pid_t parent = getpid();
     int64_t end = clock_mono_ms() + START_MS;
+    build_path(lib, "tests/libexec/shifted_clock.so");
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", lib);
+    if (shift_s)
+        snprintf(shift, sizeof shift, "CLOCK_SHIFT_S=%d", shift_s);
     fflush(NULL);
     m->pid = fork();
     cr_assert_geq(m->pid, 0);
-    if (m->pid == 0) {
-        unsetenv("LD_PRELOAD");
-        if (shift_s) {
-            char lib[BUILD_PATH], shift[16];
-            build_path(lib, "tests/libexec/shifted_clock.so");
-            snprintf(shift, sizeof shift, "%d", shift_s);
-            setenv("CLOCK_SHIFT_S", shift, 1);
-            setenv("LD_PRELOAD", lib, 1);
-        }
-        run_munged(m, parent);
-    }
+    if (m->pid == 0)
+        run_munged(m, shift, preload, parent);
     while (!answers(m->socket)) {
         cr_assert_eq(waitpid(m->pid, NULL, WNOHANG), 0, "munged has ended: see %s/log", m->dir);
         cr_assert_lt(clock_mono_ms(), end, "munged does not answer at %s", m->socket);
@@ -125,8 +131,13 @@ void munged_end(struct munged *m)
 {
     if (m->pid <= 0)
         return;
+    /* munged may forget one that comes just before it waits for its next client. */
+    int64_t end = clock_mono_ms() + END_MS;
     kill(m->pid, SIGTERM);
-    waitpid(m->pid, NULL, 0);
+    while (waitpid(m->pid, NULL, WNOHANG) == 0) {
+        poll(NULL, 0, 10);
+        kill(m->pid, clock_mono_ms() < end ? SIGTERM : SIGKILL);
+    }
     m->pid = 0;
 }
 

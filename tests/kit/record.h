@@ -9,10 +9,8 @@
 
 static inline struct jobrec *record_of(const struct job *j)
 {
-    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
     struct err err = {0};
-    msg_pack(&job_type, j, out);
-    struct jobrec *rec = jobrec_new(wire_out_bytes(out), &err);
+    struct jobrec *rec = jobrec_of(j, &err);
     cr_assert_not_null(rec, "%s", err.text);
     return rec;
 }

@@ -14,23 +14,62 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 
-static void become(const char *user)
+/* Who a program runs as, and its environment: all that takes memory, before there is a child.  A
+ * child has the locks of malloc() as other threads had them, and Criterion's library has some. */
+struct identity {
+    bool changes;
+    uid_t uid;
+    gid_t gid;
+    gid_t groups[64];
+    int n_groups;
+    char **env;
+    char *own[3]; /* of env */
+};
+
+static void identity_init(struct identity *id, const char *user)
 {
-    const struct passwd *pw = getpwnam(user);
+    static const char *const names[] = {"HOME=", "USER=", "LOGNAME="};
+    const struct passwd *pw = user ? getpwnam(user) : NULL;
+    size_t n = 0, kept = 0;
+    *id = (struct identity){.env = environ, .n_groups = ARRAY_LEN(id->groups)};
     if (!pw || pw->pw_uid == getuid())
         return;
-    if (initgroups(user, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
-        _exit(126);
-    setenv("HOME", pw->pw_dir, 1);
-    setenv("USER", user, 1);
-    setenv("LOGNAME", user, 1);
+    id->changes = true;
+    id->uid = pw->pw_uid;
+    id->gid = pw->pw_gid;
+    cr_assert_geq(getgrouplist(user, pw->pw_gid, id->groups, &id->n_groups), 0);
+    while (environ[n])
+        n++;
+    id->env = calloc(n + ARRAY_LEN(names) + 1, sizeof *id->env);
+    cr_assert_not_null(id->env);
+    for (size_t i = 0; i < n; i++) {
+        bool own = false;
+        for (size_t k = 0; k < ARRAY_LEN(names); k++)
+            own = own || strncmp(environ[i], names[k], strlen(names[k])) == 0;
+        if (!own)
+            id->env[kept++] = environ[i];
+    }
+    for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+        cr_assert_gt(asprintf(&id->own[k], "%s%s", names[k], k == 0 ? pw->pw_dir : user), 0);
+        id->env[kept++] = id->own[k];
+    }
 }
 
-static void child(const char *user, const char *const *argv, const int in[2], const int out[2],
-                  const int err[2])
+static void identity_done(struct identity *id)
+{
+    if (!id->changes)
+        return;
+    for (size_t k = 0; k < ARRAY_LEN(id->own); k++)
+        free(id->own[k]);
+    free(id->env);
+}
+
+/* Nothing in here may allocate. */
+static void child(const struct identity *id, const char *const *argv, const int in[2],
+                  const int out[2], const int err[2])
 {
     dup2(in[0], 0);
     dup2(out[1], 1);
@@ -38,10 +77,13 @@ static void child(const char *user, const char *const *argv, const int in[2], co
     for (int fd = 3; fd < 256; fd++)
         close(fd);
     signal(SIGPIPE, SIG_DFL);
-    if (user)
-        become(user);
-    execvp(argv[0], (char *const *)argv);
-    fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
+    signal(SIGINT, SIG_DFL); /* ignored in what a shell has in the background */
+    if (id->changes &&
+        (setgroups((size_t)id->n_groups, id->groups) < 0 ||
+         setresgid(id->gid, id->gid, id->gid) < 0 || setresuid(id->uid, id->uid, id->uid) < 0))
+        _exit(126);
+    execvpe(argv[0], (char *const *)argv, id->env);
+    dprintf(2, "%s: %s\n", argv[0], strerrordesc_np(errno));
     _exit(127);
 }
 
@@ -99,11 +141,14 @@ static struct running *begin(const char *user, const char *const *argv, const ch
               pipe2(err, O_CLOEXEC) == 0);
     /* Small inputs fit into the pipe, so that nobody waits for anybody. */
     cr_assert_lt(strlen(input), 60000);
+    struct identity id;
+    identity_init(&id, user);
     fflush(NULL);
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
     if (pid == 0)
-        child(user, argv, in, out, err);
+        child(&id, argv, in, out, err);
+    identity_done(&id);
     close(in[0]);
     close(out[1]);
     close(err[1]);
@@ -181,10 +226,13 @@ bool wait_until(until_fn fn, void *arg, int deadline_ms)
 {
     int64_t end = clock_mono_ms() + deadline_ms;
     for (;;) {
+        int64_t begun = clock_mono_ms();
         if (fn(arg))
             return true;
-        if (clock_mono_ms() >= end)
+        int64_t now = clock_mono_ms(), took = now - begun;
+        if (now >= end)
             return false;
-        poll(NULL, 0, 50);
+        /* Most of these run a program: half of the time is for those that it waits for. */
+        poll(NULL, 0, took < 50 ? 50 : took < 250 ? (int)took : 250);
     }
 }

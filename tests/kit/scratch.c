@@ -20,6 +20,8 @@ void scratch_make(char out[SCRATCH_PATH])
     cr_assert_eq(chmod(out, 0755), 0);
 }
 
+enum { SCRATCH_DEPTH = 8 };
+
 static void remove_in(const char *dir, int depth)
 {
     DIR *d = opendir(dir);
@@ -39,7 +41,7 @@ static void remove_in(const char *dir, int depth)
 
 void scratch_remove(const char *dir)
 {
-    remove_in(dir, 1);
+    remove_in(dir, SCRATCH_DEPTH);
 }
 
 void scratch_path(char out[SCRATCH_PATH], const char *dir, const char *name)

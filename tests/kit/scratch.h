@@ -7,7 +7,7 @@ enum { SCRATCH_PATH = 80, BUILD_PATH = 4096 }; /* sockets in it must fit into so
 
 /* A new directory under /tmp that every user may enter. */
 void scratch_make(char out[SCRATCH_PATH]);
-/* With the files in it, and those of directories directly in it. */
+/* With what is in it, up to eight directories deep. */
 void scratch_remove(const char *dir);
 /* dir/name; fails the test when it does not fit. */
 void scratch_path(char out[SCRATCH_PATH], const char *dir, const char *name);

@@ -10,8 +10,10 @@ wanted=(
     gcc make pkg-config git clang clang-format 'libclang-rt-dev|libclang-rt-*-dev'
     slurmctld slurmd slurm-client slurm-wlm-basic-plugins libslurm-dev
     munge libmunge-dev libnng-dev libsqlite3-dev 'libmsgpack-c-dev|libmsgpack-dev'
-    libcriterion-dev libsodium-dev libsystemd-dev libinih-dev libjansson-dev
+    libs3-dev libcurl4-gnutls-dev libxml2-dev libgnutls28-dev
+    libcriterion-dev libsodium-dev libsystemd-dev libinih-dev libjansson-dev libmicrohttpd-dev
     slurmdbd mariadb-server-core mariadb-client-core slurmrestd
+    swift-proxy swift-account swift-container swift-object memcached openssl curl attr time s3cmd
     valgrind procps iproute2 util-linux hostname passwd mandoc bsdextrautils bash-completion
 )
 
@@ -85,5 +87,6 @@ apt=(${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive DEBCONF_NO
 "${apt[@]}" update
 chosen
 echo "deps: installing ${packages[*]}"
-"${apt[@]}" install -y --no-install-recommends \
+# SchedMD's packages exclude Debian's: theirs are not to be removed for a test.
+"${apt[@]}" install -y --no-install-recommends --no-remove \
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "${packages[@]}" </dev/null

@@ -12,21 +12,32 @@ usage: sandbox.sh up DIR [key=value ...]     then:  . DIR/env
        sandbox.sh reconf DIR 'Key=value\nKey=value'    into slurm.conf; slurmctld starts anew, state kept
 
 PART: munged slurmctld backup slurmd (all of them; node1 ... for one) slurmdbd mariadb slurmrestd agentd
+      memcached swift-account swift-container swift-object swift-proxy swift-tls
 
   bin=build         where the built programs are: bin/slurm-agentd, bin/slurm-agent, libexec/
+  cli=              another build directory, whose slurm-agent is called by its name
   agentd=1          0: Slurm alone (start DIR agentd starts it later)
   agentd_conf=      more lines for agentd.conf, as in extra_conf
   nodes=4 cpus=4    nodes (50 at most), CPUs of each
+  node_conf=        more words for the line of the nodes in slurm.conf, e.g. Feature=big
+  gres_conf=        lines for gres.conf, \n between them
   base=             first of 64 ports; empty: a free block
   cluster=sandbox   ClusterName
   minjobage=300     seconds a finished job stays known to slurmctld
   msgtimeout=10     MessageTimeout
   cred_ttl=         seconds a credential is good for; empty: as munge has it, 300
   private_data=     PrivateData, e.g. jobs
+  job_submit=lift   a job_submit plugin that lifts the hold of jobs named lifted (Lua)
   extra_conf=       more lines for slurm.conf, \n between them; a key given here replaces the default line
   dbd=0             1: slurmdbd on a private MariaDB, account acc with the users in it
   backup=0          1: a second slurmctld (part backup), which takes over from the first; as root
   hint=0            1: slurmctld tells slurm-agentd of jobs that begin and end (slurm-agent-hint)
+  late=0            1: a job_submit plugin keeps the next submit for the seconds that DIR/run/slurm/late says, or
+                    until DIR/run/slurm/late.kept is removed
+  store=            swift: an S3 store, OpenStack Swift, over http and https: see DIR/env and DIR/etc/aws
+  store_region=     what signatures must be made for; empty: us-east-1
+  slurm=1           0: the store alone
+  users=2           as root: how many users there are (20 at most): alice, bob, user3 ...
   restd=0           1: slurmrestd on DIR/run/restd/rest.sock, as the first user
 
 As root the users are alice and bob, and each part runs as on a real cluster; else everything runs as you.
@@ -41,6 +52,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/slurm.sh"
 # shellcheck source=tests/sandbox/dbd.sh
 . "$here/dbd.sh"
+# shellcheck source=tests/sandbox/swift.sh
+. "$here/swift.sh"
 
 umask 022
 # Debian keeps daemons where an ordinary user's PATH does not look.
@@ -50,8 +63,9 @@ DEADLINE=20
 MARKER=.slurm-agent-sandbox
 ROOT=0
 [ "$(id -u)" != 0 ] || ROOT=1
-declare -A opt=([bin]=build [agentd]=1 [agentd_conf]='' [nodes]=4 [cpus]=4 [base]='' [cluster]=sandbox
-    [minjobage]=300 [msgtimeout]=10 [cred_ttl]='' [private_data]='' [extra_conf]='' [backup]=0 [hint]=0 [dbd]=0 [restd]=0)
+declare -A opt=([bin]=build [cli]='' [agentd]=1 [agentd_conf]='' [nodes]=4 [cpus]=4 [node_conf]='' [gres_conf]='' [base]='' [cluster]=sandbox
+    [minjobage]=300 [msgtimeout]=10 [cred_ttl]='' [private_data]='' [extra_conf]='' [job_submit]='' [backup]=0 [hint]=0 [late]=0 [dbd]=0 [restd]=0
+    [store]='' [store_region]=us-east-1 [slurm]=1 [users]=2)
 if [ "$ROOT" = 1 ]; then
     SLURM_USER=slurm USERS='alice bob'
 else
@@ -61,6 +75,8 @@ fi
 # In the order of starting.
 all_parts() {
     local i last=${opt[nodes]}
+    if [ -n "${opt[store]}" ]; then printf '%s\n' $SWIFT_PARTS; fi
+    if [ "${opt[slurm]}" = 0 ]; then return 0; fi
     echo munged
     [ "${opt[dbd]}" = 0 ] || printf '%s\n' mariadb slurmdbd
     echo slurmctld
@@ -89,7 +105,7 @@ others_reach() {
 
 # ---- up -------------------------------------------------------------------------------------------
 read_options() {
-    local arg key
+    local arg key i
     for arg in "$@"; do
         key=${arg%%=*}
         if [ "$key" = "$arg" ] || [ -z "$key" ] || [ -z "${opt[$key]+known}" ]; then
@@ -97,17 +113,24 @@ read_options() {
         fi
         opt[$key]=${arg#*=}
     done
-    for key in agentd backup hint dbd restd; do
+    for key in agentd backup hint late dbd restd slurm; do
         [[ ${opt[$key]} == [01] ]] || die "$key=${opt[$key]}: give 0 or 1"
     done
-    for key in nodes cpus minjobage msgtimeout; do
+    for key in nodes cpus minjobage msgtimeout users; do
         [[ ${opt[$key]} == +([0-9]) ]] || die "$key=${opt[$key]}: give a number"
     done
+    [[ ${opt[users]} == @([2-9]|1[0-9]|20) ]] || die "users=${opt[users]}: give 2 to 20"
+    [ "$ROOT" = 0 ] || for ((i = 3; i <= opt[users]; i++)); do USERS+=" user$i"; done
     [[ ${opt[nodes]} == @([1-9]|[1-4][0-9]|50) ]] || die "nodes=${opt[nodes]}: give 1 to 50"
+    [[ ${opt[store]} == @(|swift) ]] || die "store=${opt[store]}: give swift"
+    [ -z "${opt[store]}" ] || [ "${opt[nodes]}" -le 40 ] || die "nodes=${opt[nodes]}: with a store, give 1 to 40"
+    [ -n "${opt[store_region]}" ] || opt[store_region]=us-east-1
+    [ "${opt[slurm]}" = 1 ] || opt[agentd]=0
     [[ ${opt[cred_ttl]} == ?(+([0-9])) ]] || die "cred_ttl=${opt[cred_ttl]}: give seconds"
     [[ ${opt[base]} == ?(+([0-9])) ]] || die "base=${opt[base]}: give a port"
     [ "$ROOT" = 1 ] || [ "${opt[backup]}" = 0 ] || die "backup=1: a host of its own name needs root"
     opt[bin]=$(realpath -m "${opt[bin]}")
+    [ -z "${opt[cli]}" ] || opt[cli]=$(realpath -m "${opt[cli]}")
 }
 
 need() {
@@ -173,6 +196,7 @@ fill_dir() {
     (umask 077 && head -c 128 /dev/urandom >"$R/etc/munge/munge.key")
     write_slurm_conf
     write_agent_conf
+    [ -z "${opt[store]}" ] || fill_swift
 }
 
 save_options() {
@@ -210,10 +234,12 @@ after_up() {
 }
 
 up() {
-    local begun part slurmds=()
+    local begun
     begun=$(now_ms)
     read_options "$@"
-    need setpriv flock ps hostname munged munge slurmctld slurmd scontrol sinfo
+    need setpriv flock ps hostname
+    [ "${opt[slurm]}" = 0 ] || need munged munge slurmctld slurmd scontrol sinfo
+    [ -z "${opt[store]}" ] || need memcached swift-proxy-server swift-object-server swift-ring-builder openssl curl setfattr
     [ "${opt[dbd]}" = 0 ] || need slurmdbd sacctmgr mariadbd mariadb-install-db mariadb
     [ "${opt[restd]}" = 0 ] || need slurmrestd
     [ "${opt[agentd]}" = 0 ] || [ -x "${opt[bin]}/bin/slurm-agentd" ] ||
@@ -237,6 +263,13 @@ up() {
     locked take_ports
     save_options
     fill_dir
+    if [ -n "${opt[store]}" ]; then start_store || exit 1; fi
+    [ "${opt[slurm]}" = 0 ] || start_cluster
+    UP=yes
+    note "up in $(($(now_ms) - begun)) ms, ports from ${opt[base]}: . $DIR/env"
+}
+start_cluster() {
+    local slurmds=()
     start_part munged || exit 1
     if [ "${opt[dbd]}" = 1 ]; then
         start_part mariadb || exit 1
@@ -249,8 +282,6 @@ up() {
     start_part "${slurmds[@]}" || exit 1
     if [ "${opt[restd]}" = 1 ]; then start_part slurmrestd || exit 1; fi
     if [ "${opt[agentd]}" = 1 ]; then start_part agentd || exit 1; fi
-    UP=yes
-    note "up in $(($(now_ms) - begun)) ms, ports from ${opt[base]}: . $DIR/env"
 }
 
 # ---- down and the rest ------------------------------------------------------------------------------
@@ -292,6 +323,8 @@ take_down() {
     end_parts 10 slurmdbd
     end_parts 10 mariadb
     end_parts 5 munged
+    # shellcheck disable=SC2086  # words are meant
+    end_parts 5 $SWIFT_PARTS
     give_ports_back
     rm -rf --one-file-system -- "$R"
     for part in "$DIR" "${opt[dir]:-$DIR}"; do

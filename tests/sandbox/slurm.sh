@@ -64,18 +64,35 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
 PriorityType=priority/basic
-NodeName=node[1-${opt[nodes]}] NodeHostname=$host NodeAddr=127.0.0.1 Port=$((base + 10))-$((base + 9 + ${opt[nodes]})) CPUs=${opt[cpus]} RealMemory=4000 State=UNKNOWN
+NodeName=node[1-${opt[nodes]}] NodeHostname=$host NodeAddr=127.0.0.1 Port=$((base + 10))-$((base + 9 + ${opt[nodes]})) CPUs=${opt[cpus]} RealMemory=4000${opt[node_conf]:+ ${opt[node_conf]}} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=10 State=UP
 C
+    [ -z "${opt[job_submit]}" ] || write_job_submit
     [ -z "${opt[private_data]}" ] || conf_put "$R/etc/slurm.conf" "PrivateData=${opt[private_data]}"
     [ "${opt[dbd]}" = 0 ] || write_dbd_conf
     [ "${opt[hint]}" = 0 ] || write_hint_conf
+    [ "${opt[late]}" = 0 ] || write_late_conf
     [ "${opt[backup]}" = 0 ] || sed -i 's/^SlurmctldHost=.*/&\nSlurmctldHost=backup(127.0.0.2)/' "$R/etc/slurm.conf"
     conf_put "$R/etc/slurm.conf" "${opt[extra_conf]}"
+    [ -z "${opt[gres_conf]}" ] || printf '%s\n' "${opt[gres_conf]//\\n/$'\n'}" >"$R/etc/gres.conf"
     # slurmd looks for a cgroup plugin even when nothing uses it.  22.05 has no "disabled"; its v1
     # plugin does without a mounted cgroup, which "autodetect" does not.
     case $(slurmctld -V) in *\ 2[0-2].*) cgroup=cgroup/v1 ;; esac
     printf 'CgroupPlugin=%s\n' "$cgroup" >"$R/etc/cgroup.conf"
+}
+
+write_job_submit() {
+    conf_put "$R/etc/slurm.conf" "JobSubmitPlugins=lua"
+    cat >"$R/etc/job_submit.lua" <<'C'
+function slurm_job_submit(job, part_list, uid)
+   if job.name == "lifted" then job.priority = 100 end
+   return slurm.SUCCESS
+end
+function slurm_job_modify(job, rec, part_list, uid)
+   return slurm.SUCCESS
+end
+return slurm.SUCCESS
+C
 }
 
 # slurmctld gives its programs no arguments, and requeues a job whose prolog fails: a copy of the
@@ -88,6 +105,48 @@ hint=${opt[prog]}/libexec/slurm-agent-hint
 C
     chmod 755 "$R/etc/hint"
     conf_put "$R/etc/slurm.conf" "PrologSlurmctld=$R/etc/hint\nEpilogSlurmctld=$R/etc/hint"
+}
+
+# With a number of seconds in that file one request is late: it has been authenticated, and who sent it
+# has given up, when its job is made; at once when late.kept is removed, which stands for it meanwhile.
+# late.name has its job's name.
+write_late_conf() {
+    cat >"$R/etc/job_submit.lua" <<C
+local path = "$R/run/slurm/late"
+function slurm_job_submit(job, partitions, uid)
+    local f = io.open(path)
+    if f then
+        local s = f:read("*n")
+        f:close()
+        local name = io.open(path .. ".name", "w")
+        if name then
+            name:write(job.name or "", "\\n")
+            name:close()
+        end
+        os.rename(path, path .. ".kept")
+        local from = os.time() -- on a busy host a sleep takes longer than it should
+        for i = 1, (s or 0) * 5 do
+            if os.time() - from > (s or 0) then break end
+            local kept = io.open(path .. ".kept")
+            if not kept then break end
+            kept:close()
+            os.execute("sleep 0.2")
+        end
+        os.remove(path .. ".kept")
+    end
+    return slurm.SUCCESS
+end
+function slurm_job_modify(job, record, partitions, uid)
+    return slurm.SUCCESS
+end
+return slurm.SUCCESS
+C
+    if compgen -G '/usr/lib/*/slurm*/job_submit_lua.so' >/dev/null; then
+        conf_put "$R/etc/slurm.conf" "JobSubmitPlugins=lua"
+    else
+        rm "$R/etc/job_submit.lua"
+        note "late=1: this Slurm has no job_submit/lua"
+    fi
 }
 
 write_agent_conf() {
@@ -103,8 +162,10 @@ slurm_conf = $R/etc/slurm.conf
 munge_socket = $R/run/munge/munge.sock
 libexec_dir = ${opt[prog]}/libexec
 state_dir = $R/state/agentd
+grants_dir = $R/state/grants
 min_uid = 1000
 C
+    [ -z "${opt[store]}" ] || conf_put "$R/etc/agentd.conf" "aws_home = $R/etc/aws/%u"
     conf_put "$R/etc/agentd.conf" "${opt[agentd_conf]}"
     {
         echo '[client]'
@@ -114,6 +175,12 @@ C
         echo "cluster = ${opt[cluster]}"
     } >"$R/etc/client.conf"
     quoted() { printf "'%s'" "${1//\'/\'\\\'\'}"; }
+    local programs=${opt[prog]}/bin
+    if [ -n "${opt[cli]}" ]; then
+        mkdir -p "$R/cli"
+        cp "${opt[cli]}/bin/slurm-agent" "$R/cli/" || return 1
+        programs=$R/cli:$programs
+    fi
     cat >"$R/env" <<C
 # to be sourced by sh
 export SLURM_CONF=$R/etc/slurm.conf
@@ -124,7 +191,7 @@ export SLURM_AGENT_SANDBOX=$(quoted "$DIR")
 export SLURM_AGENT_USERS=$(quoted "$USERS")
 export SLURM_AGENT_MUNGE_SOCKET=$R/run/munge/munge.sock
 export SLURM_AGENT_BASE=$port
-export PATH=$(quoted "${opt[prog]}/bin"):"\$PATH"
+export PATH=$(quoted "$programs"):"\$PATH"
 C
 }
 
@@ -228,7 +295,7 @@ start_agentd() {
         chmod -R a+rX "${opt[prog]}"
         # some are unreadable for a reason, see UNREADABLE in the Makefile
         local program
-        for program in agent-broker agent-worker; do
+        for program in agent-broker agent-worker agent-stage; do
             chmod --reference="${opt[bin]}/libexec/$program" "${opt[prog]}/libexec/$program"
         done
     fi

@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash disable=SC2034
-# Root trees: sourced by tree.sh and suites.sh, which set DIR (where they work) and SUITE.
+# Root trees: sourced by tree.sh, suites.sh and run.sh; the first two set DIR (where they work) and SUITE.
 export PATH=$PATH:/usr/sbin:/sbin
 note() { printf '%s: %s\n' "${SELF:-tree}" "$*"; }
 die() { printf '%s: %s\n' "${SELF:-tree}" "$*" >&2; exit 1; }
+
+# What making root trees takes on this machine.  apt may be at work for somebody else just now.
+tools() {
+    local p missing=()
+    for p in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
+    done
+    [ ${#missing[@]} = 0 ] || [ "$(id -u)" != 0 ] ||
+        DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends -y "${missing[@]}" </dev/null >/dev/null
+}
 
 # Nothing is removed while something is mounted in it.
 remove() {

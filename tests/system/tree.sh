@@ -1,46 +1,50 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# tree.sh DIR [SUITE]: root trees for hosts to boot, made with this machine's own apt configuration.
-#   DIR/base    systemd, munge and the libraries that our packages need; users alice and bob
+# tree.sh DIR DEBS [SUITE]: root trees for hosts to boot, made with this machine's own apt configuration.
+#   DIR/base    systemd, munge and the libraries that the packages in DEBS need; users alice and bob
 #   DIR/slurm   what a Slurm adds to it (an overlay): slurmctld, slurmd, Slurm's commands
 # Kept from one run to the next; made anew when this script changes.
 set -euo pipefail
-DIR=$(realpath -m "${1:?usage: tree.sh DIR [SUITE]}")
-SUITE=${2:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
+DIR=$(realpath -m "${1:?usage: tree.sh DIR DEBS [SUITE]}")
+DEBS=${2:?}
+SUITE=${3:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 
-base_packages=(systemd systemd-sysv dbus libpam-systemd iproute2 procps netcat-openbsd munge adduser ca-certificates)
-# By the names that a release gives them.
-libraries='libnng1|libinih1|libjansson4|libmsgpackc2|libmsgpack-c2|libsodium23|libsqlite3-0|libmunge2|libsystemd0'
+base_packages=(systemd systemd-sysv dbus libpam-systemd iproute2 procps netcat-openbsd munge adduser ca-certificates
+    sqlite3 bash-completion zsh)
 slurm_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins)
-slurm_libraries='libslurm[0-9]+'
+# The first choice of each dependency; Slurm's own library goes where Slurm is.
+needed() {
+    local deb
+    for deb in "$DEBS"/{slurm-agentd,slurm-agent-exporter,slurm-agent-client,libslurmagent1}_*.deb; do
+        dpkg-deb -f "$deb" Depends | tr , '\n' | sed -E 's/^ *([^ ]+).*/\1/'
+    done | sort -u | grep "$@"
+}
+mapfile -t libraries < <(needed -v -e ^libslurm -e ^slurm)
+mapfile -t slurm_libraries < <(needed -E '^libslurm[0-9]')
 
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stamp=$(cat "${BASH_SOURCE[0]}" "$(dirname "${BASH_SOURCE[0]}")/lib.sh" /etc/os-release <(echo "$SUITE") | sha256sum | cut -d' ' -f1)
+stamp=$(cat "${BASH_SOURCE[0]}" "$(dirname "${BASH_SOURCE[0]}")/lib.sh" /etc/os-release <(echo "$SUITE ${libraries[*]}") | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$DIR/stamp" 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
 [ "$(id -u)" = 0 ] || die "only root can make root trees"
 
 install() {
-    local root=$1 pattern=$2
-    shift 2
+    local root=$1
+    shift
     inside "$root" sh -euc '
-        pattern=$1
-        shift
         apt-get -q update
-        # shellcheck disable=SC2046
-        apt-get -q install -y --no-install-recommends "$@" \
-            $(apt-cache pkgnames | grep -xE "($pattern)(t64)?")
+        apt-get -q install -y --no-install-recommends "$@"
         rm -rf /var/cache/apt/archives/*.deb
-    ' _ "$pattern" "$@"
+    ' _ "$@"
 }
 
 make_base() {
     local b=$DIR/base user
     bootstrap "$b"
-    install "$b" "$libraries" "${base_packages[@]}"
+    install "$b" "${base_packages[@]}" "${libraries[@]}"
     for user in alice:2001 bob:2002; do
         chroot "$b" useradd --create-home --uid "${user#*:}" --shell /bin/bash "${user%:*}"
     done
@@ -51,7 +55,7 @@ make_base() {
 }
 
 make_slurm() {
-    OVERLAY=$DIR/slurm install "$DIR/base" "$slurm_libraries" "${slurm_packages[@]}"
+    OVERLAY=$DIR/slurm install "$DIR/base" "${slurm_packages[@]}" "${slurm_libraries[@]}"
 }
 
 mkdir -p "$DIR"

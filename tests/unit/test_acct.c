@@ -412,3 +412,52 @@ Test(acct, what_has_ended_in_a_time)
     cr_expect_str_eq(t.jobs[1].id, "15");
     cr_expect_eq(ended(T, T + 8), 1u);
 }
+
+/* ---- a request ---- */
+
+static struct found_request find_request(const char *mark)
+{
+    struct found_request out = {0};
+    slurmdb_job_rec_t *rows[MAX];
+    for (size_t i = 0; i < t.n; i++)
+        rows[i] = &t.rows[i];
+    cluster_slurm_find_request(rows, t.n, mark, &out);
+    return out;
+}
+
+static slurmdb_job_rec_t *submitted_as(uint32_t id, const char *line)
+{
+    slurmdb_job_rec_t *r = row(id, JOB_COMPLETE, T + id, T + id + 5);
+    r->submit_line = (char *)line;
+    return r;
+}
+
+Test(acct, the_job_of_a_request_is_that_of_its_latest_attempt)
+{
+    submitted_as(11, "sbatch a #slurm-agent=aa/1");
+    submitted_as(12, "sbatch a #slurm-agent=ab/7");
+    submitted_as(13, "sbatch a #slurm-agent=aa/3");
+    submitted_as(14, "sbatch a #slurm-agent=aa/2");
+    struct found_request r = find_request("#slurm-agent=aa/");
+    cr_expect_eq(r.job_id, 13);
+    cr_expect_eq(r.submit_time, T + 13);
+    cr_expect_eq(find_request("#slurm-agent=ac/").job_id, 0);
+}
+
+Test(acct, a_request_is_named_by_the_end_of_the_line_alone)
+{
+    submitted_as(11, "sbatch '#slurm-agent=aa/1' #slurm-agent=ab/1");
+    submitted_as(12, "sbatch #slurm-agent=aa/1x");
+    submitted_as(13, NULL);
+    cr_expect_eq(find_request("#slurm-agent=aa/").job_id, 0);
+    cr_expect_eq(find_request("#slurm-agent=ab/").job_id, 11);
+}
+
+Test(acct, the_job_of_a_request_is_the_whole_array_or_het_job)
+{
+    task(22, 20, 1, T)->submit_line = (char *)"sbatch #slurm-agent=aa/1";
+    slurmdb_job_rec_t *het = submitted_as(31, "sbatch #slurm-agent=ab/1");
+    het->het_job_id = 30;
+    cr_expect_eq(find_request("#slurm-agent=aa/").job_id, 20);
+    cr_expect_eq(find_request("#slurm-agent=ab/").job_id, 30);
+}

@@ -347,8 +347,51 @@ Test(auth, root_is_not_served)
     if (getuid() != 0)
         skip("needs root");
     start(false, "min_uid = 1\n");
-    expect_refused(simply_ask_as(0), ERR_DENIED, "root is not served");
-    cr_expect_eq(leases, 0);
+    struct auth_reply r = simply_ask_as(0);
+    cr_expect_eq(r.code, 0, "%s", r.text);
+    cr_expect_eq(r.rights, RIGHT_STATS | RIGHT_ADMIN, "it may look after the server");
+    cr_expect_not_null(strstr(r.text, "root is not served"), "%s", r.text);
+    cr_expect_eq(leases, 1);
+    cr_expect_eq(lease.hello_alone, 1, "no worker is ever started for it");
+}
+
+static uid_t uid_of(const char *name)
+{
+    const struct passwd *pw = getpwnam(name);
+    cr_assert(pw && pw->pw_uid > 0 && pw->pw_uid < 1000, "%s", name);
+    return pw->pw_uid;
+}
+
+/* With users of low uids that every Debian has. */
+Test(auth, who_is_named_may_administer_and_is_no_user_for_that)
+{
+    if (getuid() != 0)
+        skip("needs root");
+    uid_t admin = uid_of("daemon"), reader = uid_of("bin"), other = uid_of("sys");
+    start(false, "admins = daemon\nstats_users = bin, sys\ndeny_users = sys\n");
+    struct auth_reply r = simply_ask_as(admin);
+    cr_expect_eq(r.code, 0, "%s", r.text);
+    cr_expect_eq(r.rights, RIGHT_STATS | RIGHT_ADMIN);
+    cr_expect_eq(lease.hello_alone, 1);
+    cr_expect_not_null(strstr(r.text, "uids below 1000 are not served"), "%s", r.text);
+    r = simply_ask_as(reader);
+    cr_expect_eq(r.code, 0, "%s", r.text);
+    cr_expect_eq(r.rights, RIGHT_STATS);
+    cr_expect_eq(lease.hello_alone, 1);
+    expect_refused(simply_ask_as(other), ERR_DENIED, "uids below 1000");
+}
+
+Test(auth, an_admin_who_is_a_user_has_both)
+{
+    const struct passwd *pw = somebody();
+    uid_t uid = pw->pw_uid;
+    char settings[300];
+    snprintf(settings, sizeof settings, "admins = nobody , %s\n", pw->pw_name);
+    start(false, settings);
+    struct auth_reply r = simply_ask_as(uid);
+    cr_expect_eq(r.code, 0, "%s", r.text);
+    cr_expect_eq(r.rights, RIGHT_JOBS | RIGHT_STATS | RIGHT_ADMIN);
+    cr_expect_eq(lease.hello_alone, 0);
 }
 
 Test(auth, a_uid_that_nobody_knows_is_named)
@@ -487,6 +530,6 @@ Test(auth, it_ends_when_the_monitor_does_not_answer_in_time)
     struct pollfd p = {.fd = broker, .events = POLLIN};
     cr_assert_eq(poll(&p, 1, PATIENCE_MS), 1);
     cr_assert_eq(recv(broker, &reply, sizeof reply, 0), sizeof reply);
-    expect_refused(reply, ERR_INTERNAL, "monitor does not answer");
+    expect_refused(reply, ERR_BUSY, "monitor does not answer");
     cr_expect_eq(ended(), 1);
 }

@@ -118,6 +118,26 @@ Test(childlog, says_what_it_did_not_show)
     cr_expect_null(strstr(log, "had to wait"));
 }
 
+/* What a process said last, whether or not its line was ended, or was shown. */
+Test(childlog, gives_the_last_two_lines)
+{
+    static const char text[] = "first\n\nfatal: no \033[7mplugin";
+    char last[200];
+    childlog_last(log_of, last, sizeof last);
+    cr_expect_str_eq(last, "");
+    cr_assert_eq(write(writer, text, sizeof text - 1), sizeof text - 1);
+    childlog_last(log_of, last, sizeof last);
+    cr_expect_str_eq(last, "first; fatal: no ?[7mplugin");
+    cr_expect(logged("role=file: first\n"));
+    for (int i = 0; i < 50; i++)
+        cr_assert_eq(write(writer, "more\n", 5), 5);
+    cr_assert_eq(write(writer, "last\n\n", 6), 6);
+    childlog_last(log_of, last, sizeof last);
+    cr_expect_str_eq(last, "more; last");
+    childlog_last(NULL, last, sizeof last);
+    cr_expect_str_eq(last, "");
+}
+
 Test(childlog, says_who_had_to_wait)
 {
     char block[4096];

@@ -33,16 +33,20 @@ static int parse(struct cli_sbatch *out, struct err *err, const char *const *wor
 
 #define PARSE(out, err, ...) parse(out, err, (const char *const[]){__VA_ARGS__, NULL})
 
-/* "name=value name name=value": what the server would get. */
+/* "name=value name : name=value": what the server would get. */
 static const char *sent(const struct cli_sbatch *s)
 {
     static char text[1000];
     size_t n = 0;
     text[0] = '\0';
-    for (size_t i = 0; i < s->option_count; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s%s%s", i ? " " : "",
-                              s->options[i].name, s->options[i].value ? "=" : "",
-                              str_or(s->options[i].value, ""));
+    for (size_t k = 0; k < s->set_count; k++) {
+        const struct cli_pairs *set = &s->sets[k];
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s", k ? " : " : "");
+        for (size_t i = 0; i < set->n; i++)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s%s%s", i ? " " : "",
+                                  set->v[i].name, set->v[i].value ? "=" : "",
+                                  str_or(set->v[i].value, ""));
+    }
     return text;
 }
 
@@ -85,7 +89,7 @@ Test(client_submit, the_forms_of_sbatch)
 
 Test(client_submit, of_one_option_the_last_counts)
 {
-    EXPECT_SENT("mem=2 hold", "--mem=1", "-H", "--mem", "2");
+    EXPECT_SENT("hold mem=2", "--mem=1", "-H", "--mem", "2");
     EXPECT_SENT("future=2", "--future=1", "--future=2");
 }
 
@@ -110,6 +114,19 @@ Test(client_submit, what_is_not_known_here_is_passed_on_or_refused)
     EXPECT_REFUSED("no name", "--=x");
 }
 
+Test(client_submit, help_usage_and_version_end_the_reading)
+{
+    struct cli_sbatch h SBATCH_ARGS, u SBATCH_ARGS, v SBATCH_ARGS;
+    struct err err = {0};
+    cr_assert_eq(PARSE(&h, &err, "-H", "-h", "--nope"), 0, "%s", err.text);
+    cr_expect(h.help && !h.usage && !h.version);
+    cr_assert_eq(PARSE(&u, &err, "--usage", "--wrap"), 0, "%s", err.text);
+    cr_expect(u.usage && !u.help);
+    cr_assert_eq(PARSE(&v, &err, "--version", "-h"), 0, "%s", err.text);
+    cr_expect(v.version && !v.help);
+    EXPECT_REFUSED("--nope", "--nope", "--help");
+}
+
 Test(client_submit, the_script_ends_the_options)
 {
     struct cli_sbatch s SBATCH_ARGS;
@@ -129,7 +146,7 @@ Test(client_submit, dash_dash_and_dash)
     cr_assert_eq(PARSE(&a, &err, "--", "-script"), 0);
     cr_expect_str_eq(a.script, "-script");
     cr_assert_eq(PARSE(&b, &err, "-", "arg"), 0);
-    cr_expect_null(b.script, "stdin");
+    cr_expect_str_eq(b.script, "-", "stdin, but to sbatch");
     cr_expect_str_eq(b.arguments[0], "arg");
     cr_assert_eq(PARSE(&c, &err, "-H"), 0);
     cr_expect_null(c.script);
@@ -142,23 +159,30 @@ Test(client_submit, wrap_and_remote_script)
     struct err err = {0};
     cr_assert_eq(PARSE(&w, &err, "--wrap", "echo hi"), 0);
     cr_expect_str_eq(w.wrap, "echo hi");
-    cr_expect_eq(w.option_count, 0, "the server does not get it");
+    cr_expect_str_eq(sent(&w), "wrap=echo hi");
     cr_assert_eq(PARSE(&r, &err, "--remote-script=/x/y", "arg"), 0);
     cr_expect_str_eq(r.remote_script, "/x/y");
     cr_expect_null(r.script);
     cr_expect_str_eq(r.arguments[0], "arg");
     EXPECT_REFUSED("--wrap", "--wrap=x", "job.sh");
     EXPECT_REFUSED("exclude", "--wrap=x", "--remote-script=/y");
-    EXPECT_REFUSED("heterogeneous", "-n1", ":", "-n2", "x");
+}
+
+Test(client_submit, colons_part_components)
+{
+    EXPECT_SENT("ntasks=1 : ntasks=2", "-n1", ":", "-n2", "x");
+    EXPECT_SENT(" :  : hold", ":", ":", "-H", "x", ":", "y");
+    EXPECT_SENT("job-name=:", "-J", ":", "x");
+    EXPECT_REFUSED("ntasks", "-n1", ":", "--ntsks", "x");
 }
 
 Test(client_submit, what_is_the_clients_own)
 {
     struct cli_sbatch s SBATCH_ARGS;
     struct err err = {0};
-    cr_assert_eq(PARSE(&s, &err, "--parsable", "--json", "-Q", "-h"), 0);
-    cr_expect(s.parsable && s.json && s.quiet && s.help);
-    cr_expect_eq(s.option_count, 0);
+    cr_assert_eq(PARSE(&s, &err, "--parsable", "--wait", "--json", "-Q", "-h"), 0);
+    cr_expect(s.parsable && s.wait && s.json && s.quiet && s.help);
+    cr_expect_str_eq(sent(&s), "", "the same submit, however it is printed");
 }
 
 /* ---- --export ---- */
@@ -174,7 +198,7 @@ static const char *offered(const char *list, bool *ret_login)
                          (char *)"AB=3",
                          NULL};
     size_t n, used = 0;
-    AUTO(free) const char **v = cli_sbatch_environment(list, env, &n, ret_login);
+    AUTO(free) const char **v = cli_sbatch_environment(list, env, 0, &n, ret_login);
     text[0] = '\0';
     for (size_t i = 0; i < n; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? " " : "", v[i]);
@@ -204,6 +228,25 @@ Test(client_submit, what_of_the_environment_is_offered)
         cr_expect_str_eq(offered(cases[i].list, &login), cases[i].offered, "%s", cases[i].list);
         cr_expect_eq(login, cases[i].login, "%s", cases[i].list);
     }
+}
+
+Test(client_submit, sbatchs_variables_are_options)
+{
+    char *const env[] = {
+        (char *)"SBATCH_JOB_NAME=a", (char *)"SBATCH_NO_REQUEUE=", (char *)"SBATCH_EXPORT=NONE",
+        (char *)"SBATCH_NO_SUCH=1",  (char *)"SBATCH_JOB_NAMES=1", NULL};
+    struct cli_pairs pairs = {0};
+    const char *list = NULL;
+    cr_assert_eq(cli_sbatch_defaults(env, &pairs, &list), 0);
+    cr_expect_str_eq(list, "NONE");
+    size_t found = 0;
+    for (size_t i = 0; i < pairs.n; i++)
+        if (strcmp(pairs.v[i].name, "job-name") == 0)
+            found += strcmp(pairs.v[i].value, "a") == 0;
+        else if (strcmp(pairs.v[i].name, "no-requeue") == 0)
+            found += strcmp(pairs.v[i].value, "") == 0;
+    cr_expect_eq(found, 2);
+    cli_pairs_done(&pairs);
 }
 
 /* ---- options of the other commands ---- */
@@ -426,4 +469,31 @@ Test(client_cli, every_command_is_found)
 #include "client/cli_commands.def"
 #undef CMD
     cr_expect_null(cli_find("nosuch"));
+}
+
+Test(client_cli, uploads_are_taken_apart_at_the_last_colon)
+{
+    static char *const argv[] = {"submit", "--upload=a:b", "--upload",
+                                 "c:d:",   "--upload=e/",  "--upload-store=s3://b/p/",
+                                 "s.sh"};
+    struct cli_sbatch s;
+    struct err err = {0};
+    cr_assert_eq(cli_sbatch_parse(ARRAY_LEN(argv), (char **)argv, &s, &err), 0, "%s", err.text);
+    cr_assert_eq(s.stage.upload_count, 3);
+    cr_expect_str_eq(s.stage.uploads[0].path, "a");
+    cr_expect_str_eq(s.stage.uploads[0].to, "b");
+    cr_expect_str_eq(s.stage.uploads[1].path, "c:d");
+    cr_expect_null(s.stage.uploads[1].to);
+    cr_expect_str_eq(s.stage.uploads[2].path, "e/");
+    cr_expect_str_eq(s.stage.upload_store, "s3://b/p/");
+    cr_expect_not(s.stage.any, "they come into the manifest when they are uploaded");
+    cli_sbatch_done(&s);
+    static char *const bad[] = {"--upload=:x", "--upload=s3://b/k"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        char *words[] = {"submit", bad[i]};
+        err = (struct err){0};
+        cr_expect_eq(cli_sbatch_parse(2, words, &s, &err), -1);
+        cr_expect_eq(err.code, ERR_INVALID);
+        cli_sbatch_done(&s);
+    }
 }

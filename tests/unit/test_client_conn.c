@@ -100,6 +100,30 @@ Test(client_conn, a_connection_that_is_lost_is_noticed_at_once_and_made_again)
     cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
 }
 
+static void expect_lost(struct conn *c, const char *text)
+{
+    enum conn_fate fate;
+    struct bytes answer = {0};
+    struct err err = {0};
+    cr_expect_eq(conn_exchange(c, frame("hang up"), clock_mono_ms() + 20000, &answer, &fate, &err),
+                 -1);
+    cr_expect_eq(err.code, ERR_UNREACHABLE);
+    cr_expect_not_null(strstr(err.text, text), "%s is not in: %s", text, err.text);
+}
+
+/* So does a server that does not serve this address; one that has answered is there. */
+Test(client_conn, who_hangs_up_before_a_word_is_told_from_who_was_there)
+{
+    enum conn_fate fate;
+    start();
+    AUTO(conn_free) struct conn *c = conn_new(url, -1);
+    expect_lost(c, "hung up before it had said anything");
+    expect_lost(c, "allow_from");
+    cr_expect_eq(exchange(c, "1", 5000, &fate), ERR_NONE);
+    expect_lost(c, "was lost before the answer came");
+    expect_lost(c, "hung up before it had said anything");
+}
+
 Test(client_conn, no_answer_in_time)
 {
     enum conn_fate fate;

@@ -10,6 +10,7 @@
 #include "common/cred.h"
 #include "common/msg.h"
 #include "common/seal.h"
+#include "common/str.h"
 
 #define STRS(...)                                                                                  \
     {                                                                                              \
@@ -33,10 +34,8 @@ static char *golden(const char *name)
 
 static void expect_bytes(const char *name, struct bytes b)
 {
-    AUTO(free) char *want = golden(name), *hex = calloc(b.n, 2);
-    hex = realloc(hex, 2 * b.n + 1);
-    for (size_t i = 0; i < b.n; i++)
-        snprintf(hex + 2 * i, 3, "%02x", b.p[i]);
+    AUTO(free) char *want = golden(name), *hex = malloc(2 * b.n + 1);
+    str_hex(b.p, b.n, hex);
     cr_expect_not_null(want, "no line for: %s %s", name, hex);
     if (want)
         cr_expect_str_eq(hex, want, "%s", name);
@@ -78,13 +77,14 @@ Test(client_golden, requests)
         .limit = 10
     };
     expect_body("list_request", &list_request_type, &list);
-    struct cancel_request cancel = {
+    struct control_request control = {
+        .verb = "cancel",
         .ids = STRS("12"),
+        .submit_times = {(const int64_t[]){1700000000}, 1},
         .signal = "USR1",
-        .full = true,
-        .submit_time = 1700000000
+        .full = true
     };
-    expect_body("cancel_request", &cancel_request_type, &cancel);
+    expect_body("control_request", &control_request_type, &control);
     expect_body("empty", &empty_type, &(struct empty){0});
 }
 

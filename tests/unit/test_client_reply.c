@@ -244,10 +244,10 @@ Test(client_decode, bodies_that_lack_what_they_must_have)
     cr_expect_eq(decode_jobs(BYTES("\x81\xa4jobs\x91\x80"), j, &next, &no_job), -1);
     cr_expect_eq(no_job.code, ERR_PROTOCOL);
     sagent_jobs_free(j);
-    struct sagent_cancelled *c = result_new(sizeof *c);
-    cr_expect_eq(decode_cancelled(BYTES("\x80"), 2, c, &count), -1);
+    struct sagent_controlled *c = result_new(sizeof *c);
+    cr_expect_eq(decode_controlled(BYTES("\x80"), 2, c, &(int64_t){0}, &count), -1);
     cr_expect_eq(count.code, ERR_PROTOCOL);
-    sagent_cancelled_free(c);
+    sagent_controlled_free(c);
     struct sagent_server *p = result_new(sizeof *p);
     cr_expect_eq(decode_server(BYTES("\x81\xa8protocol\xff"), p, &limit), -1);
     cr_expect_eq(limit.code, ERR_PROTOCOL, "a server that breaks a limit");

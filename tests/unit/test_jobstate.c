@@ -37,7 +37,7 @@ Test(jobstate, a_state_of_a_later_slurm_is_no_end)
     cr_expect_eq(phase("UNKNOWN_13", NULL), PHASE_RUNNING);
     cr_expect_eq(phase("UNKNOWN_13", "UNKNOWN_FLAG_30"), PHASE_RUNNING);
     cr_expect_eq(phase("COMPLETED", "UNKNOWN_FLAG_30"), PHASE_SUCCEEDED);
-    cr_expect_eq(phase_find("STAGING_IN"), PHASE_RUNNING);
+    cr_expect_eq(phase_find("STAGED_ELSEWHERE"), PHASE_RUNNING);
 }
 
 Test(jobstate, flags_say_what_comes_next)

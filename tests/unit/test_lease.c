@@ -43,6 +43,21 @@ Test(lease, lasts_as_long_as_it_was_given)
     leases_free(t);
 }
 
+/* An administrator who is no user of the cluster. */
+Test(lease, a_hello_alone_is_taken_once_and_grants_nothing)
+{
+    struct leases *t = make(-1);
+    struct lease_request root = request(0, 1), user = request(1001, 2);
+    root.hello_alone = user.hello_alone = 1;
+    cr_expect_eq(grant(t, root, 100), ERR_NONE);
+    cr_expect_eq(grant(t, root, 100), ERR_AUTH);
+    cr_expect_null(leases_find(t, 0, 100));
+    cr_expect_eq(grant(t, user, 100), ERR_NONE);
+    cr_expect_null(leases_find(t, 1001, 100));
+    cr_expect_eq(grant(t, request(1001, 2), 100), ERR_AUTH, "nor is it good for a lease then");
+    leases_free(t);
+}
+
 Test(lease, root_and_low_uids_get_none)
 {
     struct leases *t = make(-1);

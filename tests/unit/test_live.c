@@ -135,6 +135,9 @@ Test(live, what_is_there_at_the_start_is_no_news_but_its_ends_are)
     SEEN(9, "RUNNING");
     cr_expect_str_eq(logged(4), "change:7:PENDING>RUNNING new:9:>RUNNING "
                                 "end:7:RUNNING>COMPLETED end:8:>FAILED ");
+    int64_t deadline = clock_mono_ms() + PATIENCE_MS;
+    while (!live_ready(a.live) && clock_mono_ms() < deadline)
+        run_loop();
     cr_expect(live_ready(a.live));
 }
 
@@ -435,6 +438,30 @@ Test(live, what_says_nothing_new_is_not_told)
     jobrec_unref(one);
     jobrec_unref(two);
     jobrec_unref(held);
+}
+
+/* That its nodes are clean is no news; what its steps ended with is. */
+Test(live, an_end_is_told_once_whatever_becomes_of_its_nodes)
+{
+    const char *const completing[] = {"COMPLETING"};
+    const struct job job = {.job_id = 7, .state = "FAILED", .exit_code = 3};
+    struct job dirty = job, other = job;
+    dirty.flags = (struct strs){(const char **)completing, 1};
+    other.derived_exit_code = 5;
+    struct jobrec *running = record((struct job){.job_id = 7, .state = "RUNNING"}),
+                  *failed = record(dirty), *clean = record(job), *told = record(other);
+    loaded();
+    live_saw(a.live, running, failed);
+    loaded();
+    cr_expect_str_eq(logged(1), "end:7:RUNNING>FAILED ");
+    live_saw(a.live, failed, clean);
+    loaded();
+    live_saw(a.live, clean, told);
+    cr_expect_str_eq(logged(2), "end:7:RUNNING>FAILED change:7:FAILED>FAILED ");
+    jobrec_unref(running);
+    jobrec_unref(failed);
+    jobrec_unref(clean);
+    jobrec_unref(told);
 }
 
 Test(live, a_journal_that_cannot_be_written_keeps_no_end_from_anybody)

@@ -45,6 +45,20 @@ Test(log, nothing_controls_the_terminal)
     cr_expect_str_eq(logged("\xff"), "?\n");
 }
 
+/* A partition's name, say, that would be a line about another job. */
+Test(log, what_is_quoted_ends_where_it_ends)
+{
+    char out[64], small[8];
+    cr_expect_str_eq(log_quoted("no partition 'x\" job=9 code=OK \"'", out, sizeof out),
+                     "\"no partition 'x\\\" job=9 code=OK \\\"'\"");
+    cr_expect_str_eq(log_quoted("a\\", out, sizeof out), "\"a\\\\\"");
+    cr_expect_str_eq(log_quoted("", out, sizeof out), "\"\"");
+    cr_expect_str_eq(log_quoted("abcdefgh", small, sizeof small), "\"abcde\"");
+    cr_expect_str_eq(log_quoted("abcd\"h", small, sizeof small), "\"abcd\"",
+                     "nothing is cut in two");
+    cr_expect_str_eq(log_quoted("abc\"h", small, sizeof small), "\"abc\\\"\"");
+}
+
 Test(log, words_of_any_language_stay)
 {
     static const char *const good[] = {"J\xc3\xb6rg", "\xc2\xa0", "\xe2\x82\xac", "\xe6\xbc\xa2",

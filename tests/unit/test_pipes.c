@@ -38,6 +38,46 @@ Test(pipes, strangers_of_one_address_leave_room_for_others)
     pipes_free(p);
 }
 
+static int64_t shed(struct pipes *p, enum shed_index why)
+{
+    int64_t sheds[DIM_shed_N];
+    pipes_sheds(p, sheds);
+    return sheds[why];
+}
+
+Test(pipes, each_that_is_ended_counts_once)
+{
+    struct pipes *p = setup();
+    uint32_t id = 1, ids[100];
+    while (pipes_add(p, id, "a", "a"))
+        id++;
+    cr_expect_eq(shed(p, SHED_crowd), 1);
+    for (int i = 0; i < 16; i++)
+        cr_assert(pipes_received(p, 1));
+    cr_expect_not(pipes_received(p, 1));
+    pipes_doom(p, 1);
+    cr_expect_not(pipes_received(p, 1));
+    cr_expect_eq(shed(p, SHED_greedy), 1);
+    cr_expect_eq(shed(p, SHED_unread), 0);
+    cr_expect_eq(pipes_idle(p, false, ids, 100), 1);
+    conf.first_frame_s = -1; /* so that all are late */
+    cr_expect_eq(pipes_idle(p, false, ids, 100), 64);
+    cr_expect_eq(shed(p, SHED_silent), 63, "the first is counted already");
+    pipes_free(p);
+}
+
+Test(pipes, who_does_not_read_is_ended_for_that)
+{
+    struct pipes *p = setup();
+    cr_assert(pipes_add(p, 1, "a", "a"));
+    cr_expect(pipes_sending(p, 1, 1000, 40 << 20), "one answer of any size");
+    cr_expect_not(pipes_sending(p, 1, 1000, 1), "another behind it");
+    cr_expect_eq(shed(p, SHED_unread), 1);
+    pipes_answered(p, 1, 1000, 1);
+    pipes_answered(p, 1, 1000, 40 << 20);
+    pipes_free(p);
+}
+
 Test(pipes, strangers_from_everywhere_are_few)
 {
     struct pipes *p = setup();

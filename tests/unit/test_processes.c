@@ -140,26 +140,29 @@ static bool stays_or_leaves(pid_t pid, bool way)
     return in_the_way(pid) == way;
 }
 
+static void expect_always_in_the_way(void)
+{
+    for (int i = 0; i < 100; i++)
+        cr_assert(in_the_way(child), "%d", i);
+}
+
 Test(processes, one_that_runs_is_in_the_way)
 {
     child = begin(spin);
-    for (int i = 0; i < 100; i++)
-        cr_assert(in_the_way(child), "%d", i);
+    expect_always_in_the_way();
 }
 
 Test(processes, one_whose_dead_leader_left_a_running_thread_is_in_the_way)
 {
     child = begin(leave_a_spinning_thread);
     cr_assert(gets_into(child, 'Z'));
-    for (int i = 0; i < 100; i++)
-        cr_assert(in_the_way(child), "%d", i);
+    expect_always_in_the_way();
 }
 
 Test(processes, one_with_a_running_and_a_sleeping_thread_is_in_the_way)
 {
     child = begin(spin_beside_a_thread);
-    for (int i = 0; i < 100; i++)
-        cr_assert(in_the_way(child), "%d", i);
+    expect_always_in_the_way();
 }
 
 Test(processes, one_that_nobody_sees_is_in_the_way)

@@ -15,7 +15,8 @@ static const char end_mark[] = "<!-- end tables -->";
 /* What crosses socketpairs inside the host is not the protocol. */
 static bool is_internal(const char *name)
 {
-    static const char *const internal[] = {"watch_command", "watch_report", "acct_request"};
+    static const char *const internal[] = {"watch_command", "watch_report", "acct_request",
+                                           "found_request", "acct_text_request"};
     for (size_t i = 0; i < ARRAY_LEN(internal); i++)
         if (strcmp(name, internal[i]) == 0)
             return true;
@@ -80,11 +81,12 @@ static void print_states(FILE *f)
 
 static void print_tables(FILE *f)
 {
-    fprintf(f, "\n### Operations\n\n| number | operation | request | reply | largest body | |\n"
-               "| --- | --- | --- | --- | --- | --- |\n");
-#define OP(id, name, number, body_max, request, reply, help)                                       \
-    fprintf(f, "| %d | %s | `%s` | `%s` | %d | %s |\n", number, name, #request, #reply, body_max,  \
-            help);
+    fprintf(f,
+            "\n### Operations\n\n| number | operation | who | request | reply | largest body | |\n"
+            "| --- | --- | --- | --- | --- | --- | --- |\n");
+#define OP(id, name, number, who, body_max, request, reply, help)                                  \
+    fprintf(f, "| %d | %s | %s | `%s` | `%s` | %d | %s |\n", number, name, #who, #request, #reply, \
+            body_max, help);
 #include "common/ops.def"
 #undef OP
     fprintf(f,
@@ -103,6 +105,25 @@ static void print_tables(FILE *f)
     fprintf(f, "| %s | %s | %s |\n", #name, may_submit ? "yes" : "no", help);
 #include "agentd/requests.def"
 #undef REQUEST
+    fprintf(f,
+            "\n### Verbs\n\nOf `job.control`. `besides`: what else the request has. `again`: what "
+            "it means to ask twice, when the first answer was lost: TWICE is as once; so is "
+            "GUARDED with `submit_times` and `restarts`; ONCE is not.\n\n"
+            "| verb | besides | again | |\n| --- | --- | --- | --- |\n");
+#define VERB(name, number, with, choose, unasked, help)                                            \
+    fprintf(f, "| %s | %s | %s | %s |\n", #name, #with, #unasked, help);
+#include "common/job_verbs.def"
+#undef VERB
+    fprintf(f, "\n### Changes\n\nThe `options` of the verb update. `empty`: what an empty value "
+               "means.\n\n| option | empty | |\n| --- | --- | --- |\n");
+#define CHANGE(name, letter, value, how, target, empty, help)                                      \
+    fprintf(f, "| %s | %s | %s |\n", name,                                                         \
+            strcmp(#value, "NONE") == 0     ? "as it must be"                                      \
+            : strcmp(#empty, "CLEARS") == 0 ? "none"                                               \
+                                            : "wrong",                                             \
+            help);
+#include "common/job_changes.def"
+#undef CHANGE
     fprintf(f, "\nThe figures below are the most there may be.\n");
     for (size_t i = 0; msg_types[i]; i++) {
         size_t n;

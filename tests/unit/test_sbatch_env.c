@@ -7,7 +7,19 @@
 #include "common/str.h"
 
 static struct arena arena;
-static const struct sbatch PLAIN = {.ntasks = SBATCH_UNSET, .cpus_per_task = SBATCH_UNSET};
+
+/* Nothing said. */
+static const struct sbatch PLAIN = {
+#define TEXT(scope, member)
+#define NUMBER(scope, member) .member = SBATCH_UNSET,
+#define SENT_TEXT TEXT
+#define SENT_NUMBER NUMBER
+#include "agentd/sbatch_fields.def"
+#undef TEXT
+#undef NUMBER
+#undef SENT_TEXT
+#undef SENT_NUMBER
+};
 
 static void start(void)
 {
@@ -34,8 +46,11 @@ static const char *environment_of(const struct sbatch *in, const struct pair *v,
 {
     struct strs out;
     struct err err = {0};
-    if (sbatch_environment(in, &(struct pairs){v, n}, login, "/work", "head", &arena, &out, &err) <
-        0)
+    struct sbatch job = *in;
+    struct pairs offered = {v, n};
+    struct sbatch_env_source from = {
+        .offered = &offered, .login = login, .submit_dir = "/work", .submit_host = "head"};
+    if (sbatch_environment(&(struct sbatch_jobs){&job, 1}, &from, &arena, &out, &err) < 0)
         return arena_printf(&arena, "%s: %s", err_name(err.code), err.text);
     const char *all = "";
     for (size_t i = 0; i < out.n; i++)
@@ -51,13 +66,16 @@ static const char *export_as(const char *list, bool login)
 }
 
 #define OWN_PRIO "SLURM_PRIO_PROCESS=0\n"
-#define OWN_REST "SLURM_SUBMIT_DIR=/work\nSLURM_SUBMIT_HOST=head\nSLURM_UMASK=0022\n"
+#define OWN_DIR "SLURM_SUBMIT_DIR=/work\nSLURM_SUBMIT_HOST=head\n"
+#define OWN_REST OWN_DIR "SLURM_UMASK=0022\n"
+/* of OFFERED */
+#define OFFERED_REST OWN_DIR "SLURM_UMASK=0077\n"
 #define ALL_OFFERED "EMPTY=\nFOO=foo\nPATH=/bin\n"
 #define LOGIN "SLURM_GET_USER_ENV=1\n"
 
 Test(sbatch_env, all_is_the_default)
 {
-    static const char want[] = ALL_OFFERED "SLURM_FOO=sf\n" OWN_PRIO OWN_REST;
+    static const char want[] = ALL_OFFERED "SLURM_FOO=sf\n" OWN_PRIO OFFERED_REST;
     cr_expect_str_eq(export_as(NULL, false), want);
     cr_expect_str_eq(export_as("ALL", false), want);
     cr_expect_str_eq(export_as("all", false), want);
@@ -65,41 +83,42 @@ Test(sbatch_env, all_is_the_default)
 
 Test(sbatch_env, login_starts_from_the_users_own)
 {
-    cr_expect_str_eq(export_as(NULL, true), ALL_OFFERED "SLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
+    cr_expect_str_eq(export_as(NULL, true),
+                     ALL_OFFERED "SLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
 }
 
 Test(sbatch_env, none_and_nil_pass_slurms_own_only)
 {
     cr_expect_str_eq(export_as("NONE", false),
-                     "SLURM_EXPORT_ENV=NONE\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
+                     "SLURM_EXPORT_ENV=NONE\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
     cr_expect_str_eq(export_as("none", false),
-                     "SLURM_EXPORT_ENV=none\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
+                     "SLURM_EXPORT_ENV=none\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
     cr_expect_str_eq(export_as("NIL", true),
-                     "SLURM_EXPORT_ENV=NIL\nSLURM_FOO=sf\n" OWN_PRIO OWN_REST);
+                     "SLURM_EXPORT_ENV=NIL\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
     cr_expect_str_eq(export_as("", false),
-                     "SLURM_EXPORT_ENV=\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
+                     "SLURM_EXPORT_ENV=\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
 }
 
 Test(sbatch_env, a_list_names_and_sets)
 {
     cr_expect_str_eq(export_as("FOO", false),
-                     "FOO=foo\nSLURM_EXPORT_ENV=FOO\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
+                     "FOO=foo\nSLURM_EXPORT_ENV=FOO\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
     cr_expect_str_eq(
         export_as("NOSUCH,BAR=1,FOO,,", false),
         "BAR=1\nFOO=foo\nSLURM_EXPORT_ENV=NOSUCH,BAR=1,FOO,,\nSLURM_FOO=sf\n" LOGIN OWN_PRIO
-            OWN_REST);
+            OFFERED_REST);
     cr_expect_str_eq(export_as("ALL,FOO=bar,all", false),
                      "EMPTY=\nFOO=bar\nPATH=/bin\nSLURM_EXPORT_ENV=ALL,FOO=bar,all\n"
-                     "SLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
+                     "SLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
     cr_expect_str_eq(
         export_as("A=1=2,B=,A=3", false),
-        "A=3\nB=\nSLURM_EXPORT_ENV=A=1=2,B=,A=3\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
+        "A=3\nB=\nSLURM_EXPORT_ENV=A=1=2,B=,A=3\nSLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
     /* sbatch keeps the quotes that keep the comma */
     cr_expect_str_eq(export_as("A='x,y',B=\"p,q\"", false),
                      "A='x,y'\nB=\"p,q\"\nSLURM_EXPORT_ENV=A='x,y',B=\"p,q\"\n"
-                     "SLURM_FOO=sf\n" LOGIN OWN_PRIO OWN_REST);
-    /* given by name and value it wins over what sbatch sets itself */
-    cr_expect(strstr(export_as("ALL,SLURM_UMASK=0027", false), "\nSLURM_UMASK=0027\n"));
+                     "SLURM_FOO=sf\n" LOGIN OWN_PRIO OFFERED_REST);
+    /* what is Slurm's own the environment says */
+    cr_expect(strstr(export_as("ALL,SLURM_UMASK=0027", false), "\nSLURM_UMASK=0077\n"));
 }
 
 Test(sbatch_env, a_list_cannot_set_everything)
@@ -116,8 +135,11 @@ Test(sbatch_env, a_list_cannot_set_everything)
 
 Test(sbatch_env, says_what_was_asked_for)
 {
-    struct sbatch in = {
-        .job_name = "n a", .ntasks = 4, .cpus_per_task = 2, .dependency = "singleton"};
+    struct sbatch in = PLAIN;
+    in.name = "n a";
+    in.ntasks = 4;
+    in.cpus_per_task = 2;
+    in.dependency = "singleton";
     cr_expect_str_eq(environment_of(&in, NULL, 0, false),
                      "SLURM_CPUS_PER_TASK=2\nSLURM_JOB_DEPENDENCY=singleton\nSLURM_JOB_NAME=n a\n"
                      "SLURM_NPROCS=4\nSLURM_NTASKS=4\n" OWN_PRIO OWN_REST);
@@ -127,7 +149,9 @@ Test(sbatch_env, is_never_empty_nor_the_daemons)
 {
     struct strs out;
     struct err err = {0};
-    cr_assert_eq(sbatch_environment(&PLAIN, NULL, false, "/", NULL, &arena, &out, &err), 0);
+    struct sbatch job = PLAIN;
+    struct sbatch_env_source from = {.submit_dir = "/"};
+    cr_assert_eq(sbatch_environment(&(struct sbatch_jobs){&job, 1}, &from, &arena, &out, &err), 0);
     cr_expect_eq(out.n, 3);
     cr_expect_null(strstr(export_as(NULL, true), "OF_THE_DAEMON"));
 }
@@ -153,9 +177,10 @@ Test(sbatch_env, a_failure_changes_nothing)
     struct strs out = {.n = 42};
     struct err err = {0};
     struct pair bad = {"", ""};
-    cr_expect_eq(
-        sbatch_environment(&PLAIN, &(struct pairs){&bad, 1}, false, "/", "h", &arena, &out, &err),
-        -1);
+    struct pairs offered = {&bad, 1};
+    struct sbatch job = PLAIN;
+    struct sbatch_env_source from = {.offered = &offered, .submit_dir = "/", .submit_host = "h"};
+    cr_expect_eq(sbatch_environment(&(struct sbatch_jobs){&job, 1}, &from, &arena, &out, &err), -1);
     cr_expect_eq(out.n, 42);
 }
 
@@ -174,9 +199,10 @@ Test(sbatch_env, much_of_everything, .timeout = 20)
     in.export_env = list;
     struct strs out;
     struct err err = {0};
-    cr_assert_eq(
-        sbatch_environment(&in, &(struct pairs){v, N}, false, "/", "h", &arena, &out, &err), 0,
-        "%s", err.text);
+    struct pairs offered = {v, N};
+    struct sbatch_env_source from = {.offered = &offered, .submit_dir = "/", .submit_host = "h"};
+    cr_assert_eq(sbatch_environment(&(struct sbatch_jobs){&in, 1}, &from, &arena, &out, &err), 0,
+                 "%s", err.text);
     cr_expect_eq(out.n, N + 6);
     free(v);
     free(list);

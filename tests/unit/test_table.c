@@ -6,9 +6,7 @@
 
 static int put(struct table *t, const struct job *j, struct err *err)
 {
-    AUTO(wire_out_free) struct wire_out *out = wire_out_new();
-    msg_pack(&job_type, j, out);
-    struct jobrec *rec = jobrec_new(wire_out_bytes(out), err), *old = NULL;
+    struct jobrec *rec = jobrec_of(j, err), *old = NULL;
     int rc = rec ? table_put(t, rec, &old, err) : -1;
     jobrec_unref(old);
     return rc;

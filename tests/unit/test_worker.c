@@ -76,6 +76,17 @@ static int prepare(void)
     return wop_prepare(&c, &t.in, &t.out, &t.err);
 }
 
+/* "wait parsable" */
+static const char *manner(void)
+{
+    struct worker_call c = {.conf = &t.conf, .arena = &t.arena};
+    struct submit_reply r = {0};
+    static char text[32];
+    cr_assert_eq(wop_manner(&c, &t.in, &r, &t.err), 0, "%s", t.err.text);
+    snprintf(text, sizeof text, "%s %s", r.wait ? "wait" : "-", r.parsable ? "parsable" : "-");
+    return text;
+}
+
 static void refused(enum err_code code, const char *with)
 {
     cr_assert_eq(prepare(), -1);
@@ -107,6 +118,48 @@ Test(worker, prepare_reads_the_script_and_echoes_nothing_else)
     cr_expect_eq(t.out.arguments.n, 0u);
 }
 
+/* What this process has open there is not the user's: once it was the settings of the server. */
+Test(worker, prepare_reads_nothing_of_its_own_process)
+{
+    const char *own = write_file("own.sh", SCRIPT, strlen(SCRIPT), 0600), *link = in_dir("link");
+    AUTO(close) int fd = open(own, O_RDONLY | O_CLOEXEC);
+    cr_assert_eq(dup2(fd, 0), 0);
+    cr_assert_eq(symlink("/proc/self/fd/0", link), 0);
+    const char *const names[] = {
+        "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "/proc/self/maps", "/proc/thread-self/fd/0",
+        link};
+    set_chdir(t.dir);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        t.err = (struct err){0};
+        t.in.script_path = names[i];
+        refused(ERR_INVALID, "leads into /proc");
+    }
+    cr_assert_eq(unlink(link), 0);
+    cr_assert_eq(symlink(own, link), 0);
+    t.err = (struct err){0};
+    cr_expect_eq(prepare(), 0, "a link as any other: %s", t.err.text);
+}
+
+/* TZ may be the name of a file. */
+Test(worker, prepare_takes_zones_and_no_files_for_them)
+{
+    static const char *const files[] = {"/etc/passwd", ":/etc/passwd", "../passwd", "a b", "x\n"};
+    static const char *const zones[] = {"Europe/Berlin", "XYZ-3:30", ":UTC", "<+03>-3", ""};
+    t.in.script = (struct bytes){(const uint8_t *)SCRIPT, strlen(SCRIPT)};
+    set_chdir(t.dir);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        t.err = (struct err){0};
+        t.in.time_zone = files[i];
+        refused(ERR_INVALID, "TZ=");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(zones); i++) {
+        t.err = (struct err){0};
+        t.in.time_zone = zones[i];
+        cr_expect_eq(prepare(), 0, "%s: %s", zones[i], t.err.text);
+        cr_expect_null(getenv("TZ"), "and nothing is left of it");
+    }
+}
+
 Test(worker, prepare_keeps_the_name_that_was_given)
 {
     t.in.script_path = write_file("job.sh", SCRIPT, strlen(SCRIPT), 0600);
@@ -124,13 +177,26 @@ Test(worker, prepare_takes_the_scripts_text_too)
     cr_expect_eq(t.out.script.n, strlen(SCRIPT));
 }
 
+Test(worker, manner_is_the_scripts_and_the_options)
+{
+    static const char script[] = "#!/bin/sh\n#SBATCH --wait\n#SBATCH -D /nowhere\n";
+    struct pair parsable = {"parsable", ""};
+    t.in.script = (struct bytes){(const uint8_t *)SCRIPT, strlen(SCRIPT)};
+    cr_expect_str_eq(manner(), "- -");
+    t.in.options = (struct pairs){&parsable, 1};
+    cr_expect_str_eq(manner(), "- parsable");
+    t.in.script = (struct bytes){NULL, 0};
+    t.in.script_path = write_file("wait.sh", script, strlen(script), 0600);
+    cr_expect_str_eq(manner(), "wait parsable");
+}
+
 Test(worker, prepare_wants_one_script)
 {
     refused(ERR_INVALID, "the script is empty");
     t.err = (struct err){0};
     t.in.script = (struct bytes){(const uint8_t *)SCRIPT, strlen(SCRIPT)};
     t.in.script_path = "/x";
-    refused(ERR_INVALID, "both given");
+    refused(ERR_INVALID, "may be one alone");
 }
 
 Test(worker, prepare_names_file_and_host_of_a_missing_script)
@@ -329,4 +395,29 @@ Test(worker, a_task_is_found_in_the_record_of_those_that_wait)
     cr_expect(matches("12_[1-9]", &task));
     cr_expect(matches("20+1", &part));
     cr_expect_not(matches("20+0", &part));
+}
+
+/* Half of the deadline is over before the first; that one is dealt with all the same. */
+Test(worker, control_tells_which_jobs_it_has_not_come_to)
+{
+    static const char *const ids[] = {"nonsense", "12", "13_4"};
+    static const struct {
+        enum err_code code;
+        const char *text;
+    } want[] = {{ERR_INVALID, "nonsense"}, {ERR_BUSY, "not asked"}, {ERR_BUSY, "not asked"}};
+    struct worker_call c = {.conf = &t.conf, .arena = &t.arena};
+    struct control_request in = {.verb = "cancel", .ids = {(const char **)ids, ARRAY_LEN(ids)}};
+    struct control_reply out = {0};
+    t.conf.call_deadline_s = -2;
+    cr_assert_eq(wop_control(&c, &in, &out, &t.err), 0, "%s", t.err.text);
+    cr_assert_eq(out.results.n, ARRAY_LEN(ids));
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        struct control_result r;
+        cr_assert_eq(
+            msg_unpack(&control_result_type, out.results.v[i], &t.arena, MSG_STRICT, &r, &t.err), 0,
+            "%s", t.err.text);
+        cr_expect_str_eq(r.id, ids[i]);
+        cr_expect_eq(r.code, want[i].code, "%s: %s", r.id, r.text);
+        cr_expect_not_null(strstr(r.text, want[i].text), "%s", r.text);
+    }
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agentd/gate.h"
 #include "agentd/worker.h"
 #include "common/cleanup.h"
 #include "common/fdio.h"
@@ -201,6 +202,13 @@ Test(worker_pool, past_its_deadline_a_worker_is_killed)
     cr_expect(r.answer.sent);
     cr_expect_not(r.answer.answered);
     cr_expect_eq(fake_monitor_next(&m).ask, ASK_KILL);
+    cr_assert_eq(r.answer.process, m.last_process);
+    cr_expect(workers_ending(m.a.workers, 1001, r.answer.process), "until the monitor says so");
+    cr_expect_not(workers_ending(m.a.workers, 1002, r.answer.process));
+    cr_expect_not(workers_ending(m.a.workers, 1001, r.answer.process + 1));
+    fake_monitor_say(&m, SAY_ENDED, &req, 1, ERR_NONE, "");
+    fake_monitor_run_for(&m, 100);
+    cr_expect_not(workers_ending(m.a.workers, 1001, r.answer.process));
     close(fd);
     fake_monitor_stop(&m);
 }
@@ -310,6 +318,103 @@ Test(worker_pool, one_users_queue_has_a_cap)
     cr_expect_eq(err.code, ERR_BUSY);
     fake_monitor_stop(&m);
     cr_expect(r[0].done && r[1].done, "stopping answers what waits");
+}
+
+/* A late twin is cancelled also when no place is free, and before what its user has queued. */
+Test(worker_pool, who_insists_does_not_wait_for_a_place)
+{
+    struct fake_monitor m;
+    struct result alice, bob, twin;
+    struct err err = {0};
+    fake_monitor_start(&m);
+    m.a.conf.max_slurm_calls = 1;
+    m.a.conf.max_queued_per_user = 1;
+    ask(&m, 1001, WORKER_info, &alice);
+    ask(&m, 1002, WORKER_info, &bob);
+    twin = (struct result){0};
+    cr_assert_eq(workers_insist(m.a.workers, 1002, WORKER_control, (struct bytes){empty_map, 1},
+                                on_done, &twin, &err),
+                 0, "%s", err.text);
+    struct monitor_request req = fake_monitor_next(&m);
+    int alice_fd = fake_monitor_spawned(&m, &req);
+    struct chan_head h = read_head(&m, alice_fd);
+    req = fake_monitor_next(&m);
+    int bob_fd = fake_monitor_spawned(&m, &req);
+    struct chan_head th = read_head(&m, bob_fd);
+    cr_expect_eq(th.op, WORKER_control);
+    answer(bob_fd, th, empty_map, 1);
+    fake_monitor_run_until(&m, &twin.done);
+    cr_expect_not(bob.done);
+    answer(alice_fd, h, empty_map, 1);
+    fake_monitor_run_until(&m, &alice.done);
+    answer(bob_fd, read_head(&m, bob_fd), empty_map, 1);
+    fake_monitor_run_until(&m, &bob.done);
+    close(alice_fd);
+    close(bob_fd);
+    fake_monitor_stop(&m);
+}
+
+/* One call to slurmctld at a time: a user who has many more does not go before the others. */
+Test(worker_pool, users_take_turns_at_slurmctld)
+{
+    struct fake_monitor m;
+    struct result alice[2], bob, file;
+    fake_monitor_start(&m);
+    m.a.conf.max_slurm_calls = 1;
+    ask(&m, 1001, WORKER_info, &alice[0]);
+    ask(&m, 1001, WORKER_info, &alice[1]);
+    ask(&m, 1002, WORKER_info, &bob);
+    struct monitor_request req = fake_monitor_next(&m);
+    int alice_fd = fake_monitor_spawned(&m, &req);
+    struct chan_head h = read_head(&m, alice_fd);
+    req = fake_monitor_next(&m);
+    cr_assert_eq(req.uid, 1002);
+    int bob_fd = fake_monitor_spawned(&m, &req);
+    fake_monitor_run_for(&m, 20);
+    cr_expect_eq(gate_look(workers_gate(m.a.workers)).calls, 1);
+    ask(&m, 1001, WORKER_prepare, &file); /* is none of slurmctld's */
+    req = fake_monitor_next(&m);
+    int file_fd = fake_monitor_spawned(&m, &req);
+    struct chan_head fh = read_head(&m, file_fd);
+    answer(alice_fd, h, empty_map, 1);
+    fake_monitor_run_until(&m, &alice[0].done);
+    struct chan_head bh = read_head(&m, bob_fd);
+    cr_expect_not(alice[1].done);
+    answer(bob_fd, bh, empty_map, 1);
+    fake_monitor_run_until(&m, &bob.done);
+    answer(alice_fd, read_head(&m, alice_fd), empty_map, 1);
+    fake_monitor_run_until(&m, &alice[1].done);
+    cr_expect_eq(gate_look(workers_gate(m.a.workers)).calls, 0);
+    answer(file_fd, fh, empty_map, 1);
+    fake_monitor_run_until(&m, &file.done);
+    close(alice_fd);
+    close(bob_fd);
+    close(file_fd);
+    fake_monitor_stop(&m);
+}
+
+/* It is in before its worker dies, and not any more after that. */
+Test(worker_pool, a_dead_worker_gives_its_place_back)
+{
+    struct fake_monitor m;
+    struct result alice, bob;
+    fake_monitor_start(&m);
+    m.a.conf.max_slurm_calls = 1;
+    ask(&m, 1001, WORKER_info, &alice);
+    struct monitor_request alice_req = fake_monitor_next(&m);
+    int alice_fd = fake_monitor_spawned(&m, &alice_req);
+    read_head(&m, alice_fd);
+    ask(&m, 1002, WORKER_info, &bob);
+    struct monitor_request req = fake_monitor_next(&m);
+    int bob_fd = fake_monitor_spawned(&m, &req);
+    fake_monitor_say(&m, SAY_ENDED, &alice_req, 1, ERR_NONE, "");
+    fake_monitor_run_until(&m, &alice.done);
+    answer(bob_fd, read_head(&m, bob_fd), empty_map, 1);
+    fake_monitor_run_until(&m, &bob.done);
+    cr_expect_eq(bob.answer.err.code, ERR_NONE, "%s", bob.answer.err.text);
+    close(alice_fd);
+    close(bob_fd);
+    fake_monitor_stop(&m);
 }
 
 /* Everything that waits for a worker of alice's, and the order in which it comes to it. */
