@@ -172,6 +172,25 @@ Test(hostile, a_message_that_announces_gigabytes_loses_its_connection)
     peer_close(&p);
 }
 
+/* Before nng has greeted them, which must not end the listener (listen_errors.c): then nobody is
+ * taken in until the broker has found that out. */
+Test(hostile, clients_that_hang_up_at_once_keep_nobody_out)
+{
+    const struct linger reset = {.l_onoff = 1};
+    int anew = peer_times_anew();
+    for (int i = 0; i < 500; i++) {
+        int fd = raw_connect();
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        shutdown(fd, SHUT_WR);
+        close(fd);
+    }
+    struct peer p;
+    peer_begin(&p, user_a());
+    peer_expect_alive(&p);
+    peer_close(&p);
+    cr_expect_eq(peer_times_anew(), anew);
+}
+
 /* A byte of the greeting each second and more would take it for ever. */
 static void dribble(int fds[], int n, const uint8_t *text, int at)
 {
