@@ -15,7 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { AUTHLINK_QUEUE = 4096 };
+enum { AUTHLINK_QUEUE = 4096, AGAIN_MS = 500 };
 
 /* One HELLO. */
 struct asked {
@@ -50,6 +50,14 @@ static void finish(struct asked *q, const struct auth_reply *reply, const struct
     free(q);
 }
 
+/* By whatever ended the process, or because the broker ends: another one answers soon. */
+static void interrupted(struct asked *q)
+{
+    struct err err = {.retry_after_ms = AGAIN_MS};
+    err_set(&err, ERR_MUNGE, "authentication on the server was interrupted");
+    finish(q, NULL, &err);
+}
+
 static void detach(struct auth *auth)
 {
     struct asked *q = auth->current;
@@ -61,11 +69,19 @@ static void detach(struct auth *auth)
     auth->fd = -1;
     auth->process = 0;
     auth->killed = false;
-    if (q) {
-        struct err err = {0};
-        err_set(&err, ERR_MUNGE, "authentication on the server was interrupted");
-        finish(q, NULL, &err);
-    }
+    if (q)
+        interrupted(q);
+}
+
+static struct asked *take_queued(struct authlink *l)
+{
+    struct asked *q = l->queue;
+    l->queue = q->next;
+    if (!l->queue)
+        l->tail = &l->queue;
+    l->queued--;
+    q->next = NULL;
+    return q;
 }
 
 /* Gives waiting HELLOs to idle processes. */
@@ -83,12 +99,7 @@ static void pump(struct authlink *l)
             auth->killed = true;
             continue;
         }
-        l->queue = q->next;
-        if (!l->queue)
-            l->tail = &l->queue;
-        l->queued--;
-        q->next = NULL;
-        auth->current = q;
+        auth->current = take_queued(l);
         q->deadline_ms = clock_mono_ms() + l->a->conf.auth_deadline_s * 1000;
     }
 }
@@ -125,14 +136,9 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
 static void expire_queue(struct authlink *l, int64_t now)
 {
     while (l->queue && l->queue->deadline_ms < now) {
-        struct asked *q = l->queue;
-        l->queue = q->next;
-        if (!l->queue)
-            l->tail = &l->queue;
-        l->queued--;
         struct err err = {0};
         err_set(&err, ERR_MUNGE, "munged on the server does not answer");
-        finish(q, NULL, &err);
+        finish(take_queued(l), NULL, &err);
     }
 }
 
@@ -187,7 +193,8 @@ void authlink_free(struct authlink *l)
         return;
     for (size_t i = 0; i < MONITOR_AUTHS; i++)
         detach(&l->auths[i]);
-    expire_queue(l, INT64_MAX);
+    while (l->queue)
+        interrupted(take_queued(l));
     sd_event_source_disable_unref(l->tick);
     free(l);
 }

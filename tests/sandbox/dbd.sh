@@ -33,10 +33,11 @@ C
 
 database_answers() { timeout 5 mariadb --no-defaults --socket="$R/run/mariadb/my.sock" --execute 'use slurm_acct'; }
 start_mariadb() {
-    local data=$R/state/mariadb user=()
+    # A directory of its own for temporary tables: two servers that begin at once in /tmp take each other's.
+    local data=$R/state/mariadb tmp=$R/run/mariadb user=()
     [ "$ROOT" = 0 ] || user=(--user="$SLURM_USER")
     if [ ! -d "$data/mysql" ]; then
-        mariadb-install-db --no-defaults ${user[@]+"${user[@]}"} --datadir="$data" --skip-test-db \
+        TMPDIR=$tmp mariadb-install-db --no-defaults ${user[@]+"${user[@]}"} --datadir="$data" --skip-test-db \
             --auth-root-authentication-method=socket --auth-root-socket-user="$(id -un)" \
             --innodb-log-file-size=8M >>"$R/log/mariadb.log" 2>&1 || return 1
     fi
@@ -46,7 +47,7 @@ CREATE USER IF NOT EXISTS '$SLURM_USER'@'localhost' IDENTIFIED VIA unix_socket;
 GRANT ALL ON slurm_acct.* TO '$SLURM_USER'@'localhost';
 C
     # A crash of the host may cost the sandbox its accounting; waiting for fsync would cost each start.
-    daemon mariadb /usr/sbin/mariadbd --no-defaults ${user[@]+"${user[@]}"} --datadir="$data" \
+    daemon mariadb /usr/sbin/mariadbd --no-defaults ${user[@]+"${user[@]}"} --datadir="$data" --tmpdir="$tmp" \
         --socket="$R/run/mariadb/my.sock" --pid-file="$R/run/mariadb/mariadbd.pid" --skip-networking \
         --init-file="$R/etc/mariadb-init.sql" --skip-log-bin --innodb-log-file-size=8M \
         --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 --innodb-lock-wait-timeout=900

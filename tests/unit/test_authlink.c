@@ -10,6 +10,7 @@ struct result {
     bool done;
     enum err_code code;
     char text[500];
+    int64_t retry_after_ms;
     uint32_t uid;
 };
 
@@ -20,6 +21,7 @@ static void on_done(void *arg, const struct auth_reply *reply, const struct err 
     r->done = true;
     r->code = err->code;
     strcpy(r->text, err->text);
+    r->retry_after_ms = err->retry_after_ms;
     r->uid = reply ? reply->uid : 0;
 }
 
@@ -129,7 +131,27 @@ Test(authlink, a_packet_of_another_size_or_to_another_hello_ends_that_process)
     fake_monitor_say(&m, SAY_ENDED, &(struct monitor_request){0}, kill_req.process, ERR_NONE, "");
     fake_monitor_run_until(&m, &r.done);
     cr_expect_eq(r.code, ERR_MUNGE);
+    cr_expect_gt(r.retry_after_ms, 0, "another process may say otherwise");
     cr_expect_eq(r.uid, 0);
     close(fd);
     fake_monitor_stop(&m);
+}
+
+/* The next broker answers them. */
+Test(authlink, those_that_wait_when_the_broker_ends_are_to_come_again)
+{
+    struct fake_monitor m;
+    struct result r[2];
+    fake_monitor_start(&m);
+    int fd = fake_monitor_auth(&m);
+    ask(&m, &r[0]);
+    take(&m, fd);
+    ask(&m, &r[1]);
+    fake_monitor_stop(&m);
+    for (int i = 0; i < 2; i++) {
+        cr_assert(r[i].done);
+        cr_expect_eq(r[i].code, ERR_MUNGE);
+        cr_expect_gt(r[i].retry_after_ms, 0);
+    }
+    close(fd);
 }
