@@ -200,11 +200,12 @@ check: deps  ## the quick part of test: unit tests and the fuzz corpus
 	@B=$(B) bash tests/run.sh unit fuzz
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-.PHONY: check-asan
-check-asan: deps  ## unit and most end to end tests under ASan and UBSan
+.PHONY: asan-built check-asan
+asan-built: deps
 	@$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN="$(SANITIZE)" tests-built
 	@$(MAKE) --no-print-directory build/bin/slurm-agent
-	@B=build/asan CLI=build TEST_JOBS=$${TEST_JOBS:-3} E2E_ONLY="users jobs history private requests late single greedy" bash tests/run.sh unit fuzz store e2e
+check-asan: asan-built  ## unit and most end to end tests under ASan and UBSan
+	@B=build/asan CLI=build TEST_JOBS=$${TEST_JOBS:-5} E2E_ONLY="users jobs history private requests late single greedy" bash tests/run.sh unit fuzz store e2e
 
 .PHONY: check-clang
 check-clang: deps  ## everything compiles with clang too
@@ -285,9 +286,10 @@ $(B)/tests/fault: $(call obj,$(wildcard tests/fault/*.c) agentd/request_tag.c) $
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
-.PHONY: test-faults
-test-faults: deps  ## exactly one job per request while everything is killed (FAULT_S=3600 SEED=n)
+.PHONY: fault-built test-faults
+fault-built: deps
 	@$(MAKE) --no-print-directory B=build/fault CFLAGS="$(CFLAGS) -DFAILPOINTS" all build/fault/tests/fault
+test-faults: fault-built  ## exactly one job per request while everything is killed (FAULT_S=3600 SEED=n)
 	@B=build/fault bash tests/fault/run.sh
 
 # ---- manual pages ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 #   e2e    tests/e2e on private Slurms: as root with users alice and bob, with PrivateData=jobs,
 #          and as an ordinary user with --single-user
 #   sbatch tests/sbatch: the agent beside sbatch itself
-# E2E_ONLY="NAME ..." leaves out the other sandboxes.  TEST_JOBS (4) suites and sandboxes run at a time,
+# E2E_ONLY="NAME ..." leaves out the other sandboxes.  TEST_JOBS (6) suites and sandboxes run at a time,
 # since most of a test is waiting.  CLI=DIR takes slurm-agent from another build than the daemon, but for
 # the users' sandbox: with sanitizers most of the time goes into starting it.
 # Ends with "N passed, N failed"; exit status 1 when something failed or nothing ran.
@@ -78,7 +78,7 @@ fuzz() {
 # Runs a function in the background, as one of TEST_JOBS at a time.
 begin() {
     local log
-    [ ${#jobs[@]} -lt "${TEST_JOBS:-4}" ] || end_one
+    [ ${#jobs[@]} -lt "${TEST_JOBS:-6}" ] || end_one
     log=$(mktemp)
     alone "$@" >"$log" 2>&1 &
     jobs[$!]=$log
