@@ -23,6 +23,8 @@ enum {
     SERIALS = 0x80000000U, /* apart from those of other workers */
 };
 
+static const int64_t MOST_BYTES = 1LL << 53;
+
 enum state { STARTING, WORKING, IDLE, STOPPING };
 
 struct stager {
@@ -39,6 +41,7 @@ struct stager {
     stager_fn fn;       /* NULL: nobody wants to know */
     void *arg;
     int64_t state_ms, heard_ms;
+    int64_t left; /* bytes that it has still to move, as it says */
 };
 
 struct stagers {
@@ -113,6 +116,13 @@ static void give_up(struct stager *t, const char *why)
 
 /* ---- frames ---- */
 
+/* Of what it says, which need not be true: no sum of it may overflow. */
+static int64_t bytes_left(const struct stage_report *r)
+{
+    bool sane = r->bytes >= 0 && r->bytes_total > r->bytes && r->bytes_total < MOST_BYTES;
+    return !r->done && sane ? r->bytes_total - r->bytes : 0;
+}
+
 static void on_frame(void *arg, const struct chan_head *head, struct bytes body)
 {
     struct stager *t = arg;
@@ -136,6 +146,7 @@ static void on_frame(void *arg, const struct chan_head *head, struct bytes body)
     }
     if (r.done)
         set_state(t, IDLE);
+    t->left = bytes_left(&r);
     t->again = false; /* it gets on */
     tell(t, r.done ? STAGER_DONE : STAGER_PROGRESS, &r, &err);
 }
@@ -267,6 +278,14 @@ size_t stagers_again_of(const struct stagers *p, uint32_t uid)
     for (const struct stager *t = p->list; t; t = t->next)
         n += t->uid == uid && t->again;
     return n;
+}
+
+int64_t stagers_left_of(const struct stagers *p, uint32_t uid)
+{
+    int64_t left = 0;
+    for (const struct stager *t = p->list; t; t = t->next)
+        left += t->uid == uid ? t->left : 0;
+    return left;
 }
 
 /* ---- from the monitor ---- */

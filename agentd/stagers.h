@@ -45,6 +45,8 @@ size_t stagers_count(const struct stagers *p);
 size_t stagers_of(const struct stagers *p, uint32_t uid);
 /* Of these, the ones that were started again. */
 size_t stagers_again_of(const struct stagers *p, uint32_t uid);
+/* Bytes that they have still to move, as far as they have said. */
+int64_t stagers_left_of(const struct stagers *p, uint32_t uid);
 
 /* From the monitor. */
 void stagers_spawned(struct stagers *p, const struct monitor_event *ev, int fd, int stderr_fd);

@@ -152,6 +152,8 @@ void unit_note(const struct unit *u);
 void run_want(struct run *r, enum stage_op op);
 /* Begins it when it is wanted and there is room; now is of clock_mono_ms(). */
 void run_pump(struct run *r, int64_t now);
+/* It would begin, but its user's others have much to move still. */
+bool run_waits_for_bytes(const struct run *r);
 void run_stop(struct run *r);
 /* A journal_staging_fn, with the struct staging: on disk is that the inputs are whole. */
 void run_on_whole(void *arg, const struct staging_row *rows, size_t n, const struct err *err);

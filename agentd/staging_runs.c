@@ -273,6 +273,14 @@ static void on_stager(void *arg, enum stager_news news, const struct stage_repor
     }
 }
 
+/* Those under way have all of their user's share. */
+bool run_waits_for_bytes(const struct run *r)
+{
+    const struct agentd *a = r->job->s->a;
+    return moves(r->op) &&
+           stagers_left_of(a->stagers, r->job->uid) >= a->conf.max_stage_gib_per_user << 30;
+}
+
 /* What has failed before leaves one worker of its user, if there are two, to what has not: a store
  * that is down, or a slurmctld that does not let some jobs go, holds up no other transfer. */
 static bool may_begin(const struct run *r)
@@ -280,7 +288,8 @@ static bool may_begin(const struct run *r)
     const struct agentd *a = r->job->s->a;
     uint32_t uid = r->job->uid;
     size_t most = (size_t)a->conf.stage_workers_per_user;
-    return stagers_count(a->stagers) < (size_t)a->conf.max_stage_workers &&
+    return !run_waits_for_bytes(r) &&
+           stagers_count(a->stagers) < (size_t)a->conf.max_stage_workers &&
            stagers_of(a->stagers, uid) < most &&
            (!r->tries || most == 1 || stagers_again_of(a->stagers, uid) < most - 1);
 }

@@ -26,6 +26,8 @@ static const char *progress(const struct run *r, const char *what, struct arena 
 {
     if (*r->trouble)
         return arena_printf(arena, "%s: tried again soon: %s", what, r->trouble);
+    if (!r->stager && run_waits_for_bytes(r))
+        return arena_printf(arena, "%s: waiting until your other jobs' data has been moved", what);
     if (!r->stager)
         return arena_printf(arena, "%s: waiting for a stage worker", what);
     return r->files_total ? arena_printf(arena, "%s: %s", what, amount(r, arena))

@@ -321,8 +321,8 @@ static void command(struct watch *w, uint32_t job_id, bool anew)
         drop(w, err.text);
 }
 
-/* What that user has changed, or what is left of all of it. */
-static void ask_for_owed_by(struct watch *w, struct watch_mark *mark)
+/* What that user has changed; true: as whatever has changed. */
+static bool ask_for_owed_by(struct watch *w, struct watch_mark *mark)
 {
     struct owed *o = &w->owed;
     bool all = mark->owed_more && mark->owed_us > o->shown_us;
@@ -334,16 +334,18 @@ static void ask_for_owed_by(struct watch *w, struct watch_mark *mark)
     mark->owed_us = 0;
     mark->owed_more = false;
     drop_owed(o, mark);
+    return all;
 }
 
 static void ask_for_owed(struct watch *w)
 {
     struct owed *o = &w->owed;
+    bool all = false;
     for (size_t i = 0; o->n > WATCH_OWED_EACH && i < o->n; i++)
         o->v[i].mark->owed_more = true;
     while (o->n)
-        ask_for_owed_by(w, o->v[0].mark);
-    if (o->more)
+        all |= ask_for_owed_by(w, o->v[0].mark);
+    if (o->more && !all)
         watch_load(w, 0, NULL);
     o->more = false;
 }

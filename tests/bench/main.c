@@ -113,9 +113,21 @@ static bool is_wanted(const char *name, int argc, char **argv)
     return wanted;
 }
 
+static void check_names(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        size_t at = 0;
+        while (at < ARRAY_LEN(sections) && !str_eq(sections[at].name, argv[i]))
+            at++;
+        if (at == ARRAY_LEN(sections))
+            die(argv[i], "is no section: peers, users, clients, table, follow, held, log");
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = {0};
+    check_names(argc, argv);
     settle(&b);
     setvbuf(stdout, NULL, _IOLBF, 0);
     double begun = now_ms(CLOCK_MONOTONIC);

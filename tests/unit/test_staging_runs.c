@@ -103,3 +103,29 @@ Test(staging_runs, refusals_are_no_deaths)
     cr_expect_eq(phase(), PHASE_STAGING_IN);
     expect_told("tried again soon");
 }
+
+/* Two workers would be there for it. */
+Test(staging_runs, much_that_is_under_way_keeps_a_users_next_transfer_waiting)
+{
+    const int64_t gib = 1 << 30;
+    m.a.conf.stage_workers_per_user = 2;
+    m.a.conf.max_stage_gib_per_user = 2;
+    fetch(1);
+    struct stage_worker first = any_worker(STAGE_OP_in);
+    struct stage_report r = {.files_total = 1, .bytes = gib, .bytes_total = 3 * gib};
+    say(first.fd, first.head, &r);
+    fetch(2);
+    fake_monitor_run_for(&m, 1500);
+    cr_expect(fake_monitor_quiet(&m), "it begins although 2 GiB are left");
+    expect_told("waiting until your other jobs' data has been moved");
+    r.bytes++;
+    say(first.fd, first.head, &r);
+    struct stage_worker second = any_worker(STAGE_OP_in);
+    cr_expect_eq(second.of, 2);
+    /* What is not true counts for nothing. */
+    r = (struct stage_report){.files_total = 1, .bytes = INT64_MIN, .bytes_total = INT64_MAX};
+    say(second.fd, second.head, &r);
+    cr_expect_lt(stagers_left_of(m.a.stagers, UID), 2 * gib);
+    end(&second);
+    end(&first);
+}
