@@ -210,9 +210,9 @@ static void drop_idle(struct listen *l)
 }
 
 /* Does nng still let go of connections?  Before 1.8 the one thread that does may wait for ever,
- * when a client leaves in the middle of an answer (its issues 1543 and 1813): then no connection's
- * memory, descriptor and place comes back.  A connection of our own, which we end, must be seen to
- * go. */
+ * when one is closed between the head of a frame and its body: then no connection's memory,
+ * descriptor and place comes back.  A connection of our own, which we end, must be seen to go. What
+ * else leads there is kept from it: see nng_send.c. */
 static int open_probe(const struct listen *l)
 {
     static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0}; /* of a REQ socket */
