@@ -19,6 +19,7 @@
 #include <systemd/sd-event.h>
 
 #include "common/addr.h"
+#include "agentd/nng_mends.h"
 #include "agentd/pipes.h"
 #include "agentd/turns.h"
 #include "common/clock.h"
@@ -95,6 +96,12 @@ struct listen {
 
 /* ---- connections ---- */
 
+static void end_pipe(nng_pipe pipe)
+{
+    if (!nng_hang_up((uint32_t)nng_pipe_id(pipe)))
+        nng_pipe_close(pipe);
+}
+
 /* Closing in a callback of the pipe's own has nng wait for itself for ever, and then no connection
  * is ever given back: the loop does it. */
 static void doom(struct listen *l, nng_pipe pipe)
@@ -118,7 +125,7 @@ static void close_doomed(struct listen *l)
     l->ndoomed = 0;
     pthread_mutex_unlock(&l->lock);
     for (size_t i = 0; i < n; i++)
-        nng_pipe_close(v[i]);
+        end_pipe(v[i]);
 }
 
 /* Who connects from where, and what is counted together. */
@@ -206,13 +213,12 @@ static void drop_idle(struct listen *l)
     pthread_mutex_unlock(&l->lock);
     size_t n = pipes_idle(l->pipes, crowded, ids, BATCH);
     for (size_t i = 0; i < n; i++)
-        nng_pipe_close((nng_pipe){.id = ids[i]});
+        end_pipe((nng_pipe){.id = ids[i]});
 }
 
-/* Does nng still let go of connections?  Before 1.8 the one thread that does may wait for ever,
- * when one is closed between the head of a frame and its body: then no connection's memory,
- * descriptor and place comes back.  A connection of our own, which we end, must be seen to go. What
- * else leads there is kept from it: see nng_send.c. */
+/* Does nng still let go of connections?  Before 1.8 the one thread that does may wait for ever:
+ * then no connection's memory, descriptor and place comes back.  A connection of our own, which we
+ * end, must be seen to go.  What is known to lead there is kept from it (nng_mends.c). */
 static int open_probe(const struct listen *l)
 {
     static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0}; /* of a REQ socket */
@@ -533,12 +539,12 @@ void listen_send(struct listen_call *call, int64_t uid)
     nng_aio_set_timeout(call->aio, LISTEN_SEND_MS);
     nng_ctx_send(call->ctx, call->aio);
     if (!reads)
-        nng_pipe_close(pipe);
+        end_pipe(pipe);
 }
 
 void listen_drop(struct listen_call *call)
 {
-    nng_pipe_close(call->pipe);
+    end_pipe(call->pipe);
     pipes_answered(call->listen->pipes, pipe_of(call), -1, 0);
     listen_done_with_frame(call);
     receive(call);

@@ -22,7 +22,7 @@ only '#include [<"]munge\.h' 'common/cred\.c' 'munge.h belongs to common/cred.c'
 only '#include [<"]sqlite3\.h' 'agentd/journal_(db|rows|requests|staging)\.c|agentd/journal_impl\.h' 'sqlite3.h belongs to agentd/journal_db.c, journal_rows.c, journal_requests.c and journal_staging.c'
 only '#include [<"]sodium' 'common/seal\.c' 'sodium.h belongs to common/seal.c'
 only '#include [<"]msgpack' 'common/wire\.c' 'msgpack.h belongs to common/wire.c'
-only '#include [<"]nng/' 'agentd/listen\.c|client/(line|conn)\.c' 'nng belongs to agentd/listen.c, client/line.c and client/conn.c'
+only '#include [<"]nng/' 'agentd/(listen|nng_mends)\.c|client/(line|conn)\.c' 'nng belongs to agentd/listen.c, agentd/nng_mends.c, client/line.c and client/conn.c'
 only '#include [<"]jansson' 'client/cli_[a-z_]*\.[ch]' 'jansson belongs to the CLI'
 only '#include [<"]microhttpd' 'exporter/http\.c' 'microhttpd.h belongs to exporter/http.c'
 only '\b(fork|vfork|setresuid|setresgid|setgroups|execve|fexecve|execveat)[[:space:]]*\(' 'agentd/spawn\.c' \

@@ -8,7 +8,8 @@
 #   sbatch tests/sbatch: the agent beside sbatch itself
 # E2E_ONLY="NAME ..." leaves out the other sandboxes.  TEST_JOBS (6) suites and sandboxes run at a time,
 # since most of a test is waiting.  CLI=DIR takes slurm-agent from another build than the daemon, but for
-# the users' sandbox: with sanitizers most of the time goes into starting it.
+# the users' sandbox: with sanitizers most of the time goes into starting it.  TEST_AGAIN=1 gives what
+# failed a second try, whole and in a new sandbox, and says so in a line that begins with AGAIN.
 # Ends with "N passed, N failed"; exit status 1 when something failed or nothing ran.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -88,6 +89,12 @@ alone() {
     trap cleanup EXIT
     trap 'exit 143' INT TERM
     "$@"
+    if [ $failed != 0 ] && [ -n "${TEST_AGAIN:-}" ]; then
+        echo "== once more: $*"
+        passed=0 failed=0
+        "$@"
+        [ $failed != 0 ] || echo "AGAIN: $1 ${2:-} passed at the second try; what failed at the first is above"
+    fi
     echo "$passed passed, $failed failed"
 }
 # Waits for one of them, and adds its counts.

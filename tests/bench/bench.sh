@@ -26,7 +26,7 @@ ulimit -n "$(ulimit -Hn)"
 # host, and few users.
 [ "$(id -u)" = 0 ] && first=alice || first=$(id -un)
 bash tests/sandbox/sandbox.sh up "$dir" bin="$B" minjobage=2 restd=1 hint=1 users=8 \
-    agentd_conf="hello_rate = 20000\nhello_rate_per_address = 20000\nmax_pipes_per_address = 4000\nquery_rate_per_user = 10000000\nlog_rate_per_user = 10000000\ncall_rate_per_user = 10000000\nchange_rate_per_user = 10000000\nstats_users = $first"
+    agentd_conf="hello_rate = 20000\nhello_rate_per_address = 20000\nmax_pipes_per_address = 4000\nmax_sessions_per_user = 8000\nquery_rate_per_user = 10000000\nlog_rate_per_user = 10000000\ncall_rate_per_user = 10000000\nchange_rate_per_user = 10000000\nstats_users = $first"
 # shellcheck disable=SC1091  # made just now
 . "$dir/env"
 real=$(dirname "$(dirname "$SLURM_CONF")")

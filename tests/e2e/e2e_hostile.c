@@ -180,7 +180,7 @@ Test(hostile, a_message_that_announces_gigabytes_loses_its_connection)
     peer_close(&p);
 }
 
-/* Before nng has greeted them, which must not end the listener (nng_send.c): then nobody is
+/* Before nng has greeted them, which must not end the listener (nng_mends.c): then nobody is
  * taken in until the broker has found that out. */
 Test(hostile, clients_that_hang_up_at_once_keep_nobody_out)
 {

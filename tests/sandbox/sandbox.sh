@@ -380,8 +380,10 @@ case $command in
     kill)   # as a crash would: no warning, and nothing else is ended
         for p in "${parts[@]}"; do
             alive "$p" || die "$p does not run"
+            rest=$(below "$p")
             kill -KILL "$PART_PID"
             wait_until 5 '' is_dead "$p" || die "$p does not end"
+            signal_lines CONT "$rest"   # of a stopped one: they see that it has gone, and go
         done
         ;;
     pause) for p in "${parts[@]}"; do freeze STOP "$p"; done ;;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What nng makes of clients that hang up early, with the sendmsg() that it has from us */
+/* What nng makes of clients that hang up early, or are shut out, with what it calls of ours */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
@@ -14,12 +14,13 @@
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 
+#include "agentd/nng_mends.h"
 #include "common/clock.h"
 #include "tests/kit/scratch.h"
 
-enum { HANG_UPS = 500, PATIENCE_MS = 5000, ANSWER = 4 << 20, LEAVERS = 4, ROUNDS = 100 };
+enum { HANG_UPS = 500, PATIENCE_MS = 10000, ANSWER = 4 << 20, LEAVERS = 4, ROUNDS = 100 };
 
-TestSuite(nng_send, .timeout = 60);
+TestSuite(nng_mends, .timeout = 60);
 
 /* Gone at once, and for a reason that sendmsg() calls EPIPE: a local one has hung up; one by tcp
  * has said that nothing comes any more, and then resets the connection. */
@@ -66,7 +67,7 @@ static void listen_tcp(nng_socket *ret_server, struct sockaddr_in *ret_to)
                                    .sin_addr = {htonl(INADDR_LOOPBACK)}};
 }
 
-Test(nng_send, local_clients_that_hang_up_at_once_end_nothing)
+Test(nng_mends, local_clients_that_hang_up_at_once_end_nothing)
 {
     char dir[SCRATCH_PATH], url[100];
     struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -83,7 +84,7 @@ Test(nng_send, local_clients_that_hang_up_at_once_end_nothing)
     scratch_remove(dir);
 }
 
-Test(nng_send, remote_clients_that_hang_up_at_once_end_nothing)
+Test(nng_mends, remote_clients_that_hang_up_at_once_end_nothing)
 {
     struct sockaddr_in to;
     nng_socket server;
@@ -162,7 +163,7 @@ static void expect_answer(const struct sockaddr_in *to)
     close(fd);
 }
 
-Test(nng_send, clients_that_leave_in_the_middle_of_an_answer_are_let_go_of)
+Test(nng_mends, clients_that_leave_in_the_middle_of_an_answer_are_let_go_of)
 {
     struct sockaddr_in to;
     nng_socket server;
@@ -179,6 +180,61 @@ Test(nng_send, clients_that_leave_in_the_middle_of_an_answer_are_let_go_of)
         usleep(10000);
     cr_assert_eq(here, 0, "%d connections stay", here);
     expect_answer(&to);
+    nng_close(server);
+    pthread_join(server_thread, NULL);
+}
+
+/* ---- shut out ---- */
+
+/* Whoever has sent some may send no more; this is not on nng's own threads. */
+static void *shut_out(void *arg)
+{
+    enum { ENOUGH = 5 };
+    nng_socket server = *(nng_socket *)arg;
+    nng_msg *msg;
+    for (int n = 1; nng_recvmsg(server, &msg, 0) == 0; n++) {
+        nng_pipe pipe = nng_msg_get_pipe(msg);
+        nng_msg_free(msg);
+        if (n % ENOUGH == 0 && !nng_hang_up((uint32_t)nng_pipe_id(pipe)))
+            nng_pipe_close(pipe);
+    }
+    return NULL;
+}
+
+static _Atomic int were_shut_out;
+
+/* Sends until it is shut out, or for long enough. */
+static void *flood(void *arg)
+{
+    enum { FLOODS = 40, FRAMES = 20000 };
+    static const uint8_t frame[8 + 5] = {[7] = 5, [8] = 0x80, [11] = 1};
+    for (int i = 0; i < FLOODS; i++) {
+        int fd = ask(arg), n = 0;
+        while (n < FRAMES && send(fd, frame, sizeof frame, MSG_NOSIGNAL) == sizeof frame)
+            n++;
+        were_shut_out += n < FRAMES;
+        close(fd);
+    }
+    return NULL;
+}
+
+Test(nng_mends, clients_that_are_shut_out_while_they_send_are_let_go_of)
+{
+    struct sockaddr_in to;
+    nng_socket server;
+    pthread_t server_thread, threads[LEAVERS];
+    listen_tcp(&server, &to);
+    cr_assert_eq(nng_pipe_notify(server, NNG_PIPE_EV_ADD_PRE, on_pipe, NULL), 0);
+    cr_assert_eq(nng_pipe_notify(server, NNG_PIPE_EV_REM_POST, on_pipe, NULL), 0);
+    pthread_create(&server_thread, NULL, shut_out, &server);
+    for (int i = 0; i < LEAVERS; i++)
+        pthread_create(&threads[i], NULL, flood, &to);
+    for (int i = 0; i < LEAVERS; i++)
+        pthread_join(threads[i], NULL);
+    for (int64_t end = clock_mono_ms() + PATIENCE_MS; here > 0 && clock_mono_ms() < end;)
+        usleep(10000);
+    cr_assert_eq(here, 0, "%d connections stay", here);
+    cr_expect_gt(were_shut_out, 0);
     nng_close(server);
     pthread_join(server_thread, NULL);
 }
