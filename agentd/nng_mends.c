@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Three faults of nng before 1.8 (its issues 1543 and 1813 are two of them), each of which would
- * let one client, from any host, end the service for all.
+/* Three faults of nng before 1.8, two of them its issues 1543 and 1813, each of which would let one
+ * client, from any host, end the service for all.
  *
- * - EPIPE is "closed" to it, as when it is itself that closes.  It greets whoever connects, and a
- *   listener that hears "closed" of a greeting takes nobody in ever again, while new connections
- *   stay in its queue: a client that hangs up at once is enough.  ECONNRESET ends that connection
- *   alone.
- * - A part of a message that has gone is told to a thread of its own, which sends the rest.  When
- *   the connection has been closed in between, nobody is told that nothing more is sent, and the
- * one thread that frees connections waits for that for ever: a client that leaves in the middle of
- * an answer is enough.  So it is told that nothing could be sent, has the poller call again when
- *   there is room, and what has gone is skipped then.
- * - It is the same between the head of a frame and its body, when we close the connection: a client
- *   that is shut out while it sends is enough.  So we do not close it: nng reads its end.
+ * Hanging up at once: nng greets whoever connects.  EPIPE is "closed" to it, as when it is itself
+ * that closes, and a listener that hears "closed" of a greeting takes nobody in ever again, while
+ * new connections stay in its queue.  ECONNRESET ends that connection alone.
+ *
+ * Leaving in the middle of an answer: that a part of it has gone is told to another thread, which
+ * sends the rest.  When the connection is closed in between, nobody is told that nothing more is
+ * sent, and the one thread that frees connections waits for that for ever.  So nng is told that
+ * nothing could be sent, has its poller call again when there is room, and what has gone is skipped
+ * then.
+ *
+ * Leaving, or being shut out, while sending: it is the same between the head of a frame and its
+ * body, when the connection is closed by us or because an answer could not be sent.  So we do not
+ * close it, and an answer that cannot be sent has gone, as far as nng knows: whoever reads comes
+ * upon the end, and closes.  Left is what is closed while an answer waits for room, and the other
+ * end resets the connection, just then.
  *
  * A connection's own lock is held over each call for it. */
 #include "agentd/nng_mends.h"
@@ -29,14 +33,19 @@
 
 #include "common/clock.h"
 
-enum { SOCKETS = 1 << 16, PARTS = 16, IN_VAIN_MS = 5000 };
+enum {
+    SOCKETS = 1 << 17, /* LimitNOFILE of the unit */
+    PARTS = 16,
+    GREETING = 8,     /* bytes; every answer has more */
+    IN_VAIN_MS = 900, /* less than listen.c's tick */
+};
 
 /* By descriptor.  These are used again, so each says of which socket it is: by its cookie. */
 static struct mend {
     uint64_t sending;
     size_t gone; /* of the message that is being sent */
     _Atomic uint64_t ended;
-    int64_t ended_ms;
+    _Atomic int64_t ended_ms;
 } mends[SOCKETS];
 
 static bool in_range(int fd)
@@ -48,72 +57,6 @@ static bool cookie(int fd, uint64_t *ret)
 {
     socklen_t n = sizeof *ret;
     return syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, ret, &n) == 0;
-}
-
-/* ---- sending ---- */
-
-static size_t size_of(const struct msghdr *m)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < m->msg_iovlen; i++)
-        n += m->msg_iov[i].iov_len;
-    return n;
-}
-
-static size_t gone_of(const struct mend *s, int fd)
-{
-    uint64_t is;
-    return s->gone && cookie(fd, &is) && is == s->sending ? s->gone : 0;
-}
-
-static void skip(struct iovec *v, size_t n, size_t gone)
-{
-    for (size_t i = 0; i < n && gone; i++) {
-        size_t part = gone < v[i].iov_len ? gone : v[i].iov_len;
-        v[i].iov_base = (char *)v[i].iov_base + part;
-        v[i].iov_len -= part;
-        gone -= part;
-    }
-}
-
-/* Can be, of a socket on which poll() says when there is room again. */
-static bool keep_gone(struct mend *s, int fd, size_t gone)
-{
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || !(flags & O_NONBLOCK) || !cookie(fd, &s->sending))
-        return false;
-    s->gone = gone;
-    return true;
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    struct msghdr m = *message;
-    struct iovec left[PARTS];
-    bool plain = !in_range(fd) || m.msg_controllen || m.msg_iovlen > PARTS;
-    struct mend none = {0}, *s = plain ? &none : &mends[fd];
-    size_t gone = gone_of(s, fd), size = size_of(message);
-    if (gone) {
-        for (size_t i = 0; i < m.msg_iovlen; i++)
-            left[i] = m.msg_iov[i];
-        skip(left, m.msg_iovlen, gone);
-        m.msg_iov = left;
-    }
-    ssize_t n = syscall(SYS_sendmsg, fd, &m, flags);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return n;
-    s->gone = 0;
-    if (n < 0) {
-        if (errno == EPIPE)
-            errno = ECONNRESET;
-        return n;
-    }
-    gone += (size_t)n;
-    if (gone < size && !plain && keep_gone(s, fd, gone)) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return (ssize_t)gone;
 }
 
 /* ---- ending ---- */
@@ -147,7 +90,7 @@ static bool end(int fd)
         return false;
     if (has_ended(fd))
         return clock_mono_ms() - mends[fd].ended_ms < IN_VAIN_MS;
-    mends[fd].ended_ms = clock_mono_ms();
+    atomic_store(&mends[fd].ended_ms, clock_mono_ms());
     atomic_store(&mends[fd].ended, is);
     shutdown(fd, SHUT_RD);
     return true;
@@ -173,4 +116,72 @@ bool nng_hang_up(uint32_t id)
         nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid);
     hang_up.wanted = false;
     return hang_up.done;
+}
+
+/* ---- sending ---- */
+
+static size_t size_of(const struct msghdr *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->msg_iovlen; i++)
+        n += m->msg_iov[i].iov_len;
+    return n;
+}
+
+static size_t gone_of(const struct mend *s, int fd)
+{
+    uint64_t is;
+    return s->gone && cookie(fd, &is) && is == s->sending ? s->gone : 0;
+}
+
+static void skip(struct iovec *v, size_t n, size_t gone)
+{
+    for (size_t i = 0; i < n && gone; i++) {
+        size_t part = gone < v[i].iov_len ? gone : v[i].iov_len;
+        v[i].iov_base = (char *)v[i].iov_base + part;
+        v[i].iov_len -= part;
+        gone -= part;
+    }
+}
+
+/* Nobody else here sends to such by sendmsg(). */
+static bool is_nngs(int fd)
+{
+    int flags = fcntl(fd, F_GETFL), type = 0;
+    socklen_t n = sizeof type;
+    return flags >= 0 && flags & O_NONBLOCK &&
+           syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct msghdr m = *message;
+    struct iovec left[PARTS];
+    bool plain = !in_range(fd) || m.msg_controllen || m.msg_iovlen > PARTS;
+    struct mend none = {0}, *s = plain ? &none : &mends[fd];
+    size_t gone = gone_of(s, fd), size = size_of(message);
+    if (gone) {
+        for (size_t i = 0; i < m.msg_iovlen; i++)
+            left[i] = m.msg_iov[i];
+        skip(left, m.msg_iovlen, gone);
+        m.msg_iov = left;
+    }
+    ssize_t n = syscall(SYS_sendmsg, fd, &m, flags);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return n;
+    s->gone = 0;
+    if (n < 0) {
+        int error = errno;
+        if (!plain && size > GREETING && is_nngs(fd) && end(fd))
+            return (ssize_t)size;
+        errno = error == EPIPE ? ECONNRESET : error;
+        return -1;
+    }
+    gone += (size_t)n;
+    if (gone < size && !plain && is_nngs(fd) && cookie(fd, &s->sending)) {
+        s->gone = gone;
+        errno = EAGAIN;
+        return -1;
+    }
+    return (ssize_t)gone;
 }

@@ -108,14 +108,15 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     here += ev == NNG_PIPE_EV_ADD_PRE ? 1 : -1;
 }
 
-/* Each request has a large answer. */
+static size_t answer_size = ANSWER;
+
 static void *serve(void *arg)
 {
     nng_socket server = *(nng_socket *)arg;
     nng_msg *msg;
     while (nng_recvmsg(server, &msg, 0) == 0) {
-        nng_msg_realloc(msg, ANSWER);
-        memset(nng_msg_body(msg), 'x', ANSWER);
+        nng_msg_realloc(msg, answer_size);
+        memset(nng_msg_body(msg), 'x', answer_size);
         if (nng_sendmsg(server, msg, 0) != 0)
             nng_msg_free(msg);
     }
@@ -163,7 +164,8 @@ static void expect_answer(const struct sockaddr_in *to)
     close(fd);
 }
 
-Test(nng_mends, clients_that_leave_in_the_middle_of_an_answer_are_let_go_of)
+/* Clients of one kind at a server of one kind; all of them are gone in the end. */
+static void expect_none_stays(void *(*server_fn)(void *), void *(*client_fn)(void *), bool answers)
 {
     struct sockaddr_in to;
     nng_socket server;
@@ -171,17 +173,23 @@ Test(nng_mends, clients_that_leave_in_the_middle_of_an_answer_are_let_go_of)
     listen_tcp(&server, &to);
     cr_assert_eq(nng_pipe_notify(server, NNG_PIPE_EV_ADD_PRE, on_pipe, NULL), 0);
     cr_assert_eq(nng_pipe_notify(server, NNG_PIPE_EV_REM_POST, on_pipe, NULL), 0);
-    pthread_create(&server_thread, NULL, serve, &server);
+    pthread_create(&server_thread, NULL, server_fn, &server);
     for (int i = 0; i < LEAVERS; i++)
-        pthread_create(&threads[i], NULL, leave, &to);
+        pthread_create(&threads[i], NULL, client_fn, &to);
     for (int i = 0; i < LEAVERS; i++)
         pthread_join(threads[i], NULL);
     for (int64_t end = clock_mono_ms() + PATIENCE_MS; here > 0 && clock_mono_ms() < end;)
         usleep(10000);
     cr_assert_eq(here, 0, "%d connections stay", here);
-    expect_answer(&to);
+    if (answers)
+        expect_answer(&to);
     nng_close(server);
     pthread_join(server_thread, NULL);
+}
+
+Test(nng_mends, clients_that_leave_in_the_middle_of_an_answer_are_let_go_of)
+{
+    expect_none_stays(serve, leave, true);
 }
 
 /* ---- shut out ---- */
@@ -220,21 +228,34 @@ static void *flood(void *arg)
 
 Test(nng_mends, clients_that_are_shut_out_while_they_send_are_let_go_of)
 {
-    struct sockaddr_in to;
-    nng_socket server;
-    pthread_t server_thread, threads[LEAVERS];
-    listen_tcp(&server, &to);
-    cr_assert_eq(nng_pipe_notify(server, NNG_PIPE_EV_ADD_PRE, on_pipe, NULL), 0);
-    cr_assert_eq(nng_pipe_notify(server, NNG_PIPE_EV_REM_POST, on_pipe, NULL), 0);
-    pthread_create(&server_thread, NULL, shut_out, &server);
-    for (int i = 0; i < LEAVERS; i++)
-        pthread_create(&threads[i], NULL, flood, &to);
-    for (int i = 0; i < LEAVERS; i++)
-        pthread_join(threads[i], NULL);
-    for (int64_t end = clock_mono_ms() + PATIENCE_MS; here > 0 && clock_mono_ms() < end;)
-        usleep(10000);
-    cr_assert_eq(here, 0, "%d connections stay", here);
+    expect_none_stays(shut_out, flood, false);
     cr_expect_gt(were_shut_out, 0);
-    nng_close(server);
-    pthread_join(server_thread, NULL);
+}
+
+/* ---- while they ask ---- */
+
+/* Asks for much, and is gone before there is an answer. */
+static void *ask_and_go(void *arg)
+{
+    enum { TIMES = 300, REQUESTS = 12 };
+    static const uint8_t request[12] = {[7] = 4, [8] = 0x80, [11] = 2};
+    const struct linger reset = {.l_onoff = 1};
+    for (int i = 0; i < TIMES; i++) {
+        uint8_t all[REQUESTS * sizeof request], greeting[8];
+        int fd = ask(arg);
+        for (size_t k = 0; k < REQUESTS; k++)
+            memcpy(all + k * sizeof request, request, sizeof request);
+        cr_expect_eq(recv(fd, greeting, sizeof greeting, MSG_WAITALL), (ssize_t)sizeof greeting);
+        cr_expect_eq(send(fd, all, sizeof all, MSG_NOSIGNAL), (ssize_t)sizeof all);
+        if (i % 2)
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(fd);
+    }
+    return NULL;
+}
+
+Test(nng_mends, clients_that_leave_while_they_ask_are_let_go_of)
+{
+    answer_size = 100;
+    expect_none_stays(serve, ask_and_go, false);
 }

@@ -40,7 +40,7 @@ static void begin_quiet(void)
 static void expect_silence(int ms)
 {
     struct watch_command c;
-    cr_expect(!next_command(&c, ms), "a load of %u is asked for", c.job_id);
+    cr_expect(!next_command(&c, ms), "a load of %lld is asked for", (long long)c.job_id);
 }
 
 static struct watch_command expect_load(uint32_t of)
