@@ -40,4 +40,6 @@ keep() { [ -z "${FAULT_KEEP:-}" ] || cp "$dir/log/agentd.log" "$FAULT_KEEP"; }
 "$B/tests/fault"
 status=$?
 keep
+# What was moving data, or did not, when it failed: the sandbox goes, and its log with it.
+[ $status = 0 ] || grep -aE 'staging job=|role=stage|: staging' "$dir/log/agentd.log" | tail -n 60 | cut -c 1-300 | sed 's/^/fault: agentd.log: /'
 exit $status
