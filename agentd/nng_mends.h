@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /* Has the connection (nng's number of the pipe) end: nothing is read of it any more, and nng sees
- * its end there and closes it. From whatever thread.  False: it cannot, or has seconds ago, and nng
- * has not looked: then nng_pipe_close(), which is right when nng is not reading. */
+ * its end there and closes it.  From whatever thread.  False: it cannot, or has for a while, and
+ * nng has not looked: then nng_pipe_close(), which is right when nng is not reading. */
 bool nng_hang_up(uint32_t id);
 
 #endif

@@ -76,6 +76,18 @@ static const struct field {
 #undef SENT_NUMBER
 };
 
+const struct sbatch sbatch_unsaid = {
+#define TEXT(scope, member)
+#define NUMBER(scope, member) .member = SBATCH_UNSET,
+#define SENT_TEXT TEXT
+#define SENT_NUMBER NUMBER
+#include "agentd/sbatch_fields.def"
+#undef TEXT
+#undef NUMBER
+#undef SENT_TEXT
+#undef SENT_NUMBER
+};
+
 static void unset(struct sbatch *job, const struct field *f)
 {
     if (f->number)

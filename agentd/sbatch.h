@@ -108,6 +108,9 @@ struct sbatch {
 #undef SENT_NUMBER
 };
 
+/* Nothing said. */
+extern const struct sbatch sbatch_unsaid;
+
 struct sbatch_source {
     struct bytes script;
     const struct pairs *defaults; /* of SBATCH_* variables; NULL: none */

@@ -26,17 +26,7 @@ static uint32_t submit_job(void *none)
     AUTO(arena_done) struct arena arena = {0};
     struct err err = {0};
     struct submit_reply reply = {0};
-    struct sbatch job = {
-#define TEXT(scope, member)
-#define NUMBER(scope, member) .member = SBATCH_UNSET,
-#define SENT_TEXT TEXT
-#define SENT_NUMBER NUMBER
-#include "agentd/sbatch_fields.def"
-#undef TEXT
-#undef NUMBER
-#undef SENT_TEXT
-#undef SENT_NUMBER
-    };
+    struct sbatch job = sbatch_unsaid;
     (void)none;
     job.name = "sbatch";
     job.chdir = "/tmp";

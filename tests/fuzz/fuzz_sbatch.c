@@ -199,17 +199,7 @@ static void environment(const struct lines *l)
     struct arena arena;
     struct strs out;
     struct err err = {0};
-    struct sbatch job = {
-#define TEXT(scope, member)
-#define NUMBER(scope, member) .member = SBATCH_UNSET,
-#define SENT_TEXT TEXT
-#define SENT_NUMBER NUMBER
-#include "agentd/sbatch_fields.def"
-#undef TEXT
-#undef NUMBER
-#undef SENT_TEXT
-#undef SENT_NUMBER
-    };
+    struct sbatch job = sbatch_unsaid;
     struct pairs offered = {l->n ? l->v + 1 : NULL, l->n ? l->n - 1 : 0};
     char *list = NULL;
     if (l->n) {

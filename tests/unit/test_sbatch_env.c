@@ -8,19 +8,6 @@
 
 static struct arena arena;
 
-/* Nothing said. */
-static const struct sbatch PLAIN = {
-#define TEXT(scope, member)
-#define NUMBER(scope, member) .member = SBATCH_UNSET,
-#define SENT_TEXT TEXT
-#define SENT_NUMBER NUMBER
-#include "agentd/sbatch_fields.def"
-#undef TEXT
-#undef NUMBER
-#undef SENT_TEXT
-#undef SENT_NUMBER
-};
-
 static void start(void)
 {
     arena_init(&arena, 0);
@@ -60,7 +47,7 @@ static const char *environment_of(const struct sbatch *in, const struct pair *v,
 
 static const char *export_as(const char *list, bool login)
 {
-    struct sbatch in = PLAIN;
+    struct sbatch in = sbatch_unsaid;
     in.export_env = list;
     return environment_of(&in, OFFERED, ARRAY_LEN(OFFERED), login);
 }
@@ -135,7 +122,7 @@ Test(sbatch_env, a_list_cannot_set_everything)
 
 Test(sbatch_env, says_what_was_asked_for)
 {
-    struct sbatch in = PLAIN;
+    struct sbatch in = sbatch_unsaid;
     in.name = "n a";
     in.ntasks = 4;
     in.cpus_per_task = 2;
@@ -149,7 +136,7 @@ Test(sbatch_env, is_never_empty_nor_the_daemons)
 {
     struct strs out;
     struct err err = {0};
-    struct sbatch job = PLAIN;
+    struct sbatch job = sbatch_unsaid;
     struct sbatch_env_source from = {.submit_dir = "/"};
     cr_assert_eq(sbatch_environment(&(struct sbatch_jobs){&job, 1}, &from, &arena, &out, &err), 0);
     cr_expect_eq(out.n, 3);
@@ -158,9 +145,10 @@ Test(sbatch_env, is_never_empty_nor_the_daemons)
 
 Test(sbatch_env, names_are_checked)
 {
-    cr_expect_str_eq(environment_of(&PLAIN, (struct pair[]){{"A", "1"}, {"", "x"}}, 2, false),
-                     "INVALID: environment: a variable without a name");
-    cr_expect_str_eq(environment_of(&PLAIN, (struct pair[]){{"A=B", "x"}}, 1, false),
+    cr_expect_str_eq(
+        environment_of(&sbatch_unsaid, (struct pair[]){{"A", "1"}, {"", "x"}}, 2, false),
+        "INVALID: environment: a variable without a name");
+    cr_expect_str_eq(environment_of(&sbatch_unsaid, (struct pair[]){{"A=B", "x"}}, 1, false),
                      "INVALID: environment: the name 'A=B' has a = in it");
 }
 
@@ -168,7 +156,7 @@ Test(sbatch_env, values_keep_their_bytes_and_the_last_wins)
 {
     static const struct pair v[] = {
         {"X", "1"}, {"X", "a\nb=c\xff"}, {"BASH_FUNC_f%%", "() { :;}"}, {"N", NULL}};
-    cr_expect_str_eq(environment_of(&PLAIN, v, ARRAY_LEN(v), false),
+    cr_expect_str_eq(environment_of(&sbatch_unsaid, v, ARRAY_LEN(v), false),
                      "BASH_FUNC_f%%=() { :;}\nN=\n" OWN_PRIO OWN_REST "X=a\nb=c\xff\n");
 }
 
@@ -178,7 +166,7 @@ Test(sbatch_env, a_failure_changes_nothing)
     struct err err = {0};
     struct pair bad = {"", ""};
     struct pairs offered = {&bad, 1};
-    struct sbatch job = PLAIN;
+    struct sbatch job = sbatch_unsaid;
     struct sbatch_env_source from = {.offered = &offered, .submit_dir = "/", .submit_host = "h"};
     cr_expect_eq(sbatch_environment(&(struct sbatch_jobs){&job, 1}, &from, &arena, &out, &err), -1);
     cr_expect_eq(out.n, 42);
@@ -195,7 +183,7 @@ Test(sbatch_env, much_of_everything, .timeout = 20)
         v[i] = (struct pair){arena_printf(&arena, "V%zu", i), "x"};
     for (size_t i = 0; i + 4 <= LIST; i += 4)
         memcpy(list + i, i % 8 ? "ALL," : "V12,", 4);
-    struct sbatch in = PLAIN;
+    struct sbatch in = sbatch_unsaid;
     in.export_env = list;
     struct strs out;
     struct err err = {0};
