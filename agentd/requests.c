@@ -211,8 +211,9 @@ void request_is_job(struct requests *r, struct request *q, int64_t job_id, int64
     q->job_id = job_id;
     q->submit_time = submit_time;
     q->seen = seen;
-    q->alive_ms = requests_now_ms(r);
-    q->alive = r->env.now();
+    /* Who answered may have been killed since: it is there from when it was asked. */
+    q->alive_ms = seen ? requests_now_ms(r) : q->watched_ms;
+    q->alive = seen ? r->env.now() : q->watched;
     q->clock = q->code = 0;
     set_text(q, NULL);
     set_state(r, q, REQUEST_SUBMITTED, seen ? LIST_NONE : LIST_PENDING);
@@ -371,8 +372,8 @@ static void adopt(struct requests *r, struct request *q, const struct request_ro
     set_over(r, q, row);
     q->watched = row->state == REQUEST_IN_DOUBT && row->submit_time ? row->submit_time : row->begun;
     q->watched_ms = mono_of_row(r, row, q->watched);
-    q->alive = row->changed;
-    q->alive_ms = mono_of_row(r, row, row->changed);
+    q->alive = row->submit_time ? row->changed : row->begun; /* answered, but never shown */
+    q->alive_ms = mono_of_row(r, row, q->alive);
     q->state = (enum request_state)row->state;
     tag_attempts(r, q);
     if (q->tags && q->tags->attempt == q->attempt)

@@ -185,6 +185,24 @@ Test(requests_twin, a_job_that_was_never_shown_by_an_slurmctld_that_was_killed_i
     cr_expect_eq(must_go().row.attempt, 2);
 }
 
+/* Its answer comes when the next one runs already. */
+Test(requests_twin, a_job_of_which_a_killed_slurmctld_told_late_is_lost)
+{
+    for (int restarts = 0; restarts < 2; restarts++) {
+        load(true);
+        struct client c = must_go();
+        reboot();
+        outcome(&c, REQUEST_SUBMITTED, 17);
+        pass(1);
+        if (restarts)
+            restart();
+        load(true);
+        pass(1);
+        load(true);
+        cr_expect_eq(state(), REQUEST_LOST, "%d", restarts);
+    }
+}
+
 Test(requests_twin, a_job_that_was_shown_and_is_forgotten_is_lost)
 {
     load(true);
