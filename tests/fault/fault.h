@@ -51,6 +51,7 @@ struct fault_request {
     _Atomic uint8_t answered; /* it was told a job */
     _Atomic uint8_t differs;  /* two answers named different jobs */
     _Atomic uint8_t acted;    /* what was to be done to its job was done, as the agent says */
+    _Atomic uint8_t hopeless; /* slurmctld does not let that be done */
     _Atomic uint8_t gone;     /* the agent says that it has no job any more */
     _Atomic uint8_t refused;  /* it says that Slurm has refused it */
     _Atomic uint8_t done;     /* its client goes on to the next */

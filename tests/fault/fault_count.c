@@ -333,7 +333,7 @@ static const char *judge_act(const struct fault_world *w, uint32_t n, const stru
 {
     const struct fault_request *q = &fault->request[n];
     /* slurmctld may have forgotten what was done just before it was killed. */
-    bool excused = fault_killed_near(w, q->acted_s, q->acted_s);
+    bool excused = fault_killed_near(w, q->hopeless ? s->job.made_s : q->acted_s, q->acted_s);
     if (!q->acted)
         return q->gone ? "the agent has said that it has no job"
                        : "what was to be done is not done";

@@ -311,21 +311,31 @@ static bool control(struct sagent *s, uint32_t n, enum sagent_verb verb)
     return ok;
 }
 
-/* At least once; doing it again is no error. */
+static bool is_calm_for_long(const struct fault_request *q)
+{
+    int64_t calm_s = fault->calm_s, told_s = q->told_s;
+    return calm_s && fault_s() - (calm_s > told_s ? calm_s : told_s) > CALM_S;
+}
+
+/* At least once; doing it again is no error.
+ *
+ * A slurmctld that was killed may wait for slurmdbd's number of a job for good, and take no change
+ * of it meanwhile.  The count excuses that only beside a kill. */
 static void control_until_done(struct sagent *s, uint32_t n, enum sagent_verb verb)
 {
     struct fault_request *q = &fault->request[n];
-    while (!q->gone && !control(s, n, verb))
+    while (!q->gone && !q->hopeless && !control(s, n, verb)) {
+        q->hopeless =
+            verb != SAGENT_CANCEL && is_calm_for_long(q) && strncmp(q->error, "TIMEOUT:", 8) == 0;
         usleep(PAUSE_US);
+    }
 }
 
-/* A slurmctld that was killed may wait for slurmdbd's number of a job for good, and take no release
- * of it meanwhile.  The count excuses that only beside a kill. */
+/* The same, of a release by the agent. */
 static bool is_hopeless(const struct fault_request *q, const struct sagent_job *job)
 {
-    int64_t calm_s = fault->calm_s, told_s = q->told_s;
-    return calm_s && fault_s() - (calm_s > told_s ? calm_s : told_s) > CALM_S &&
-           str_eq(job->phase, "STAGING_IN") && strstr(str_or(job->staging, ""), "being released");
+    return is_calm_for_long(q) && str_eq(job->phase, "STAGING_IN") &&
+           strstr(str_or(job->staging, ""), "being released");
 }
 
 /* Over whatever happens meanwhile.  Not for good the first time: one that hangs holds up none of
