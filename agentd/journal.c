@@ -52,7 +52,8 @@ struct journal {
     struct journal_state posted; /* how things stood after the last work or chore */
 
     struct journal_db *db;         /* the thread's */
-    struct journal_staging staged; /* as it was when we began */
+    struct journal_staging staged; /* as it was when we began, */
+    struct err staged_err;         /* or why that is not known */
 };
 
 /* ---- the thread ---- */
@@ -359,9 +360,14 @@ void journal_seen(struct journal *j, journal_fn fn, void *arg)
         no_memory(fn, arg);
 }
 
+int64_t journal_alive(const struct journal *j)
+{
+    return j->loaded ? j->loaded : j->seen.alive;
+}
+
 bool journal_loaded(struct journal *j, int64_t as_of, int64_t min_job_age_s)
 {
-    int64_t before = j->loaded ? j->loaded : j->seen.alive;
+    int64_t before = journal_alive(j);
     bool gap = before && min_job_age_s > 0 && as_of - before >= min_job_age_s;
     j->loaded = as_of;
     if (!gap && as_of - j->noted < ALIVE_S)
@@ -507,9 +513,8 @@ void journal_staging_get(struct journal *j, uint32_t uid, int64_t job_id, journa
 void journal_staging_first(struct journal *j, journal_staging_fn fn, void *arg)
 {
     struct journal_staging s = j->staged;
-    struct err none = {0};
     j->staged = (struct journal_staging){0};
-    fn(arg, s.rows, s.n, &none);
+    fn(arg, s.rows, s.n, &j->staged_err);
     journal_staging_done(&s);
 }
 
@@ -591,10 +596,8 @@ struct journal *journal_new(struct sd_event *loop, const struct agentd_conf *con
          sd_event_source_set_enabled(j->tick, SD_EVENT_ON) < 0))
         err_set(err, ERR_INTERNAL, "cannot set up the journal");
     if (err->code == ERR_NONE) {
-        struct err ignored = {0};
         j->posted = j->seen = *journal_db_state(j->db);
-        if (!*j->seen.trouble && journal_db_staging_find(j->db, &j->staged, &ignored) < 0)
-            log_warning("staged jobs cannot be read from the journal: %s", ignored.text);
+        journal_db_staging_find(j->db, &j->staged, &j->staged_err);
         if (start_thread(j, err) == 0)
             return j;
     }

@@ -62,6 +62,8 @@ void journal_seen(struct journal *j, journal_fn fn, void *arg);
 /* All jobs were seen at that time (Unix seconds).  When that was not so for as long as slurmctld
  * remembers an ended job (0: for ever), some may have ended unseen: gives whether. */
 bool journal_loaded(struct journal *j, int64_t as_of, int64_t min_job_age_s);
+/* When that was last noted, some seconds behind at most; 0: never. */
+int64_t journal_alive(const struct journal *j);
 
 struct journal_query {
     uint32_t asker;          /* who takes turns with others */

@@ -41,8 +41,9 @@ void journal_staging_open(struct journal *j, journal_staging_fn fn, void *arg);
 /* All rows of a job of uid, the latest with that id first. */
 void journal_staging_get(struct journal *j, uint32_t uid, int64_t job_id, journal_staging_fn fn,
                          void *arg);
-/* As journal_staging_open() when the journal was opened, at once and once: no job must be taken for
- * one that has ended before it is known that its outputs are to be stored. */
+/* As journal_staging_open() when the journal was opened, at once and once; or why it could not be:
+ * no job must be taken for one that has ended before it is known that its outputs are to be stored.
+ */
 void journal_staging_first(struct journal *j, journal_staging_fn fn, void *arg);
 
 #endif

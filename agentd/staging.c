@@ -303,6 +303,32 @@ static void release_again(struct staged *e)
     staged_retell(e);
 }
 
+static int forget_ends(void *arg, struct jobrec *rec)
+{
+    struct staged *e = arg;
+    if (!str_eq(rec->keys.state, "PENDING") || rec->keys.uid != e->uid)
+        return 0;
+    for (size_t i = e->n_units; i > 0; i--) {
+        struct unit *u = e->units[i - 1];
+        const struct jobid task = {.kind = JOBID_TASK, .id = rec->group, .second = u->task};
+        bool waits = rec->task == u->task || (rec->in_array && jobrec_named(rec, &task));
+        if (waits && u->state != STAGING_SOUGHT && u->submit_time == rec->submit_time)
+            unit_forget(e, u);
+    }
+    return 0;
+}
+
+/* Another slurmctld may have come up with the state from before an end that was seen.  Whoever
+ * requeues a job gives it another submit time. */
+static void look_for_forgotten_ends(struct staged *e, const struct jobid *id)
+{
+    if (e->boot == e->s->boot_time)
+        return;
+    e->boot = e->s->boot_time;
+    if (e->n_units)
+        table_find(e->s->a->table, id, forget_ends, e);
+}
+
 /* An end that was over, and its job runs again: somebody has requeued it. */
 static void begin_again(struct staged *e, int64_t submit_time)
 {
@@ -362,6 +388,7 @@ static bool look(struct staged *e)
     const struct jobid id = {.kind = JOBID_PLAIN, .id = (uint32_t)e->job_id};
     e->look = false;
     table_find(e->s->a->table, &id, count, &v);
+    look_for_forgotten_ends(e, &id);
     bool gone = v.n == 0 && (e->seen || (e->restored && e->s->whole));
     switch (e->state) {
     case STAGING_SUBMITTING:
@@ -512,7 +539,7 @@ static bool note_boot(struct staging *s)
     watch_status(s->a->watch, &st);
     bool is_new = st.boot_time && st.boot_time != s->boot_time;
     if (is_new) {
-        s->alive = s->boot_time ? s->as_of : 0;
+        s->alive = s->boot_time ? s->as_of : s->alive_first < st.boot_time ? s->alive_first : 0;
         s->boot_time = st.boot_time;
     }
     s->as_of = st.as_of;
@@ -620,6 +647,29 @@ static void step(struct staged *e, int64_t now)
         staged_ask_grant(e, &ignored); /* its user may be here now */
 }
 
+static int gather_tagged(void *arg, struct jobrec *rec)
+{
+    return !rec->keys.tag || jobrecs_add(arg, rec) ? 0 : -1;
+}
+
+/* Jobs that slurmctld showed while the journal could not be read: only now it is known whose data
+ * is to be moved.  Those that have ended come from the watcher no more. */
+static void see_table(struct staging *s)
+{
+    struct jobrecs recs = {0};
+    if (table_each(s->a->table, 0, gather_tagged, &recs) < 0)
+        log_err("no memory to look which jobs have outputs to be stored");
+    for (size_t i = 0; i < recs.n; i++) {
+        struct jobrec *raw = staging_raw(recs.v[i]);
+        const struct staged *e = raw ? staged_of(s, raw) : NULL;
+        if (e && e->restored && !e->seen)
+            staging_saw(s, raw);
+        jobrec_unref(raw);
+        watch_retell(s->a->watch, recs.v[i]->job_id);
+    }
+    jobrecs_clear(&recs);
+}
+
 static void on_rows(void *arg, const struct staging_row *rows, size_t n, const struct err *err)
 {
     struct staging *s = arg;
@@ -629,22 +679,27 @@ static void on_rows(void *arg, const struct staging_row *rows, size_t n, const s
         return;
     }
     size_t before = s->count;
+    bool first = !s->read;
     for (size_t i = 0; i < n; i++)
         if (rows[i].task != STAGING_JOB || !staged_find(s, rows[i].uid, rows[i].id))
             if (staged_restore(s, &rows[i]) < 0)
                 log_warning("a staged job in the journal, of uid %u, cannot be read", rows[i].uid);
+    s->read = true;
     if (s->count > before)
         log_notice("%zu staged jobs of before", s->count - before);
+    if (first || s->count > before)
+        see_table(s);
 }
 
 /* Made anew, or first opened, while we run: what we know is noted there as well. */
-static void look_at_journal(struct staging *s)
+static void look_at_journal(struct staging *s, int64_t now)
 {
     struct staged *e;
     int64_t openings = journal_openings(s->a->journal);
-    if (openings == s->openings)
+    if (openings == s->openings || now - s->read_ms < STAGING_ASK_MS)
         return;
     s->openings = openings;
+    s->read_ms = now;
     TAILQ_FOREACH(e, &s->all, in_all)
     {
         struct staging_row row;
@@ -662,7 +717,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
     struct staging *s = arg;
     struct staged *e, *next;
     int64_t now = clock_mono_ms();
-    look_at_journal(s);
+    look_at_journal(s, now);
     stagers_tick(s->a->stagers);
     for (e = TAILQ_FIRST(&s->all); e; e = next) {
         next = TAILQ_NEXT(e, in_all);
@@ -689,6 +744,7 @@ struct staging *staging_new(struct agentd *a, struct err *err)
     verdicts_init(&s->verdicts);
     s->a = a;
     s->openings = journal_openings(a->journal);
+    s->alive_first = journal_alive(a->journal);
     journal_staging_first(a->journal, on_rows, s);
     return s;
 }

@@ -39,6 +39,7 @@ struct unit {
     int64_t submit_time;
     enum staging_state state; /* SOUGHT, STORING or OVER */
     bool failed;              /* it did not succeed, for Slurm */
+    bool forgotten;           /* by slurmctld, which does that run again; on disk alone */
     bool reported;            /* its records are as they will stay */
     int64_t begun, changed, code;
     char text[STAGING_TEXT];
@@ -68,6 +69,7 @@ struct staged {
     bool grant_lost;  /* the monitor has none: to be asked for again when its user is here */
     int64_t asked_ms; /* the journal, or the monitor, was last asked */
     int64_t seek_ms;  /* so was slurmdbd; 0: not yet */
+    int64_t boot;     /* of the slurmctld that was last looked at for ends that it has forgotten */
     struct run run;
     struct unit **units; /* sorted by task */
     size_t n_units, room_units;
@@ -108,10 +110,13 @@ struct staging {
     struct verdicts verdicts;
     uint32_t serial;
     int64_t openings;    /* of the journal, that were read */
+    int64_t read_ms;     /* when one was last begun to be */
+    bool read;           /* one was: what is not known here has no data to be moved */
     bool whole;          /* the table has had all that slurmctld has */
     int64_t boot_time;   /* slurmctld's; 0: not known yet */
     int64_t as_of;       /* the last load, by the clock that can be set */
     int64_t alive;       /* the last one of the slurmctld before; 0: not known */
+    int64_t alive_first; /* the last one that a broker before had; 0: not known */
     struct jobrecs kept; /* gone from slurmctld, to be put back */
     struct sd_event_source *tick;
 };
@@ -158,6 +163,10 @@ void run_stop(struct run *r);
 /* A journal_staging_fn, with the struct staging: on disk is that the inputs are whole. */
 void run_on_whole(void *arg, const struct staging_row *rows, size_t n, const struct err *err);
 
+/* ---- staging_tell.c ---- */
+/* The record as Slurm had it, the caller's to unref; NULL without memory. */
+struct jobrec *staging_raw(const struct jobrec *rec);
+
 /* ---- staging_submits.c ---- */
 /* What became of its submit? */
 void staged_ask_request(struct staged *e, int64_t now);
@@ -203,6 +212,9 @@ struct unit *unit_of_task(const struct staged *e, uint32_t task);
 void staged_set_job(struct staged *e, int64_t job_id);
 struct staged *staged_of_job(struct staging *s, uint32_t uid, int64_t job_id);
 void unit_remove(struct staged *e, struct unit *u);
+/* slurmctld was killed before it had saved that run, and does it again under the same submit time:
+ * what is stored is what that one leaves. */
+void unit_forget(struct staged *e, struct unit *u);
 /* The end that the record is of. */
 struct unit *unit_of(const struct staged *e, const struct jobrec *rec);
 /* From the journal: -1 for what is no row of ours. */

@@ -301,10 +301,22 @@ void unit_remove(struct staged *e, struct unit *u)
     free(u);
 }
 
+void unit_forget(struct staged *e, struct unit *u)
+{
+    run_stop(&u->run);
+    unit_set_state(u, STAGING_OVER);
+    u->forgotten = true;
+    u->code = 0;
+    str_copy(u->text, sizeof u->text, "slurmctld was killed, and does that run once more");
+    staged_say(e, LOG_LEVEL_NOTICE, u->text);
+    unit_note(u);
+    unit_remove(e, u);
+}
+
 /* ---- rows ---- */
 
 /* What a task's row has besides a job's: in `attempt`, which it does not need. */
-enum { UNIT_FAILED = 1 };
+enum { UNIT_FAILED = 1, UNIT_FORGOTTEN = 2 };
 
 void staged_row(const struct staged *e, struct staging_row *out)
 {
@@ -331,7 +343,8 @@ void unit_row(const struct staged *e, const struct unit *u, struct staging_row *
         .uid = e->uid,
         .task = u->task,
         .state = u->state,
-        .attempt = (int64_t)u->job_id << 8 | (u->failed ? UNIT_FAILED : 0),
+        .attempt = (int64_t)u->job_id << 8 | (u->failed ? UNIT_FAILED : 0) |
+                   (u->forgotten ? UNIT_FORGOTTEN : 0),
         .job_id = e->job_id,
         .submit_time = u->submit_time,
         .begun = u->begun,
@@ -371,8 +384,8 @@ static int restore_unit(struct staging *s, const struct staging_row *row)
     struct unit *u;
     if (!e)
         return -1;
-    if (unit_of_task(e, (uint32_t)row->task)) /* memory knows better */
-        return 0;
+    if (row->attempt & UNIT_FORGOTTEN || unit_of_task(e, (uint32_t)row->task))
+        return 0; /* there is none any more; or memory knows better */
     if (!(u = add_unit(e, (uint32_t)row->task)))
         return -1;
     u->job_id = (uint32_t)(row->attempt >> 8);

@@ -144,6 +144,40 @@ static enum phase judge(const struct staged *e, const struct jobrec *rec, struct
     return phase;
 }
 
+/* Nobody knows yet whether it has outputs that are to be stored. */
+static enum phase tell_unread(const struct jobrec *rec, struct job *j, enum phase phase)
+{
+    if (!phase_ended(phase) || !rec->keys.tag || !jobrec_ran(rec))
+        return phase;
+    j->staging = "outputs: whether any are to be stored is known when the journal can be read";
+    return PHASE_STAGING_OUT;
+}
+
+/* As Slurm has it: what was told before may be ours. */
+static int unpack_raw(const struct jobrec *rec, struct arena *arena, struct job *out)
+{
+    struct err err = {0};
+    if (msg_unpack(&job_type, rec->packed, arena, MSG_LENIENT, out, &err) < 0)
+        return -1;
+    out->outcome = out->staging = NULL;
+    outcome_fill(out, clock_now(), arena);
+    return 0;
+}
+
+struct jobrec *staging_raw(const struct jobrec *rec)
+{
+    AUTO(arena_done) struct arena arena = {0};
+    struct err err = {0};
+    struct job j;
+    return unpack_raw(rec, &arena, &j) < 0 ? NULL : jobrec_of(&j, &err);
+}
+
+/* Ours, of one of which nothing is known any more. */
+static bool was_told(const struct jobrec *rec)
+{
+    return rec->phase == PHASE_STAGING_IN || rec->phase == PHASE_STAGING_OUT;
+}
+
 struct jobrec *staging_tell(struct staging *s, struct jobrec *rec)
 {
     bool may = s && rec->phase != PHASE_UNKNOWN;
@@ -152,13 +186,14 @@ struct jobrec *staging_tell(struct staging *s, struct jobrec *rec)
     AUTO(arena_done) struct arena arena = {0};
     struct err err = {0};
     struct job j;
-    if ((!e && !v) || msg_unpack(&job_type, rec->packed, &arena, MSG_LENIENT, &j, &err) < 0)
+    bool as_it_is = !e && !v && (!may || (s->read && !was_told(rec)));
+    if (as_it_is || unpack_raw(rec, &arena, &j) < 0)
         return rec;
-    /* As Slurm has it: what was told before may be ours. */
-    j.outcome = j.staging = NULL;
-    outcome_fill(&j, clock_now(), &arena);
     enum phase phase = phase_find(j.phase);
-    j.phase = phase_word(e ? judge(e, rec, &j, phase, &arena) : tell_verdict(v, &j, phase, &arena));
+    j.phase = phase_word(e         ? judge(e, rec, &j, phase, &arena)
+                         : v       ? tell_verdict(v, &j, phase, &arena)
+                         : s->read ? phase
+                                   : tell_unread(rec, &j, phase));
     struct jobrec *told = jobrec_of(&j, &err);
     if (!told)
         return rec;
