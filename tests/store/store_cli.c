@@ -120,6 +120,51 @@ Test(cli, keys_that_lead_out_are_refused_and_the_rest_comes)
     cr_expect(strstr(through.err, "leads out"), "%s", through.err);
 }
 
+/* As on a terminal of so many columns; its output is what that shows. */
+static struct run on_terminal(int columns, const char *command)
+{
+    char text[BUILD_PATH + 1400];
+    snprintf(text, sizeof text, "stty columns %d; exec '%s' %s", columns, cli, command);
+    return run_as(NULL, "script", "-qec", text, "/dev/null");
+}
+
+/* The longest of what is written over each other in one line. */
+static size_t widest(const char *shown)
+{
+    size_t most = 0;
+    for (const char *p = shown; *p; p += *p != '\0') {
+        size_t n = strcspn(p, "\r\n");
+        most = n > most ? n : most;
+        p += n;
+    }
+    return most;
+}
+
+Test(cli, a_terminal_shows_a_bar_in_place_of_lines)
+{
+    char command[1300];
+    make_tree();
+    snprintf(command, sizeof command, "put -r tree %s", below("bar/"));
+    AUTO(run_free) struct run put = on_terminal(100, command);
+    cr_assert_eq(put.status, 0, "%s", put.out);
+    cr_expect(strstr(put.out, "[") && strstr(put.out, "]") && strstr(put.out, "% ") &&
+                  strstr(put.out, " of 8 B") && strstr(put.out, "/4 files"),
+              "bytes and files: %s", put.out);
+    cr_expect(strstr(put.out, "4 files, 8 B in "), "how much it was: %s", put.out);
+    cr_expect_null(strstr(put.out, " -> "), "no lines: %s", put.out);
+    cr_expect_lt(widest(put.out), 100, "%s", put.out);
+    snprintf(command, sizeof command, "fetch -r %s back", below("bar/"));
+    AUTO(run_free) struct run get = on_terminal(30, command);
+    cr_assert_eq(get.status, 0, "%s", get.out);
+    cr_expect_null(strstr(get.out, "["), "there is no room for one: %s", get.out);
+    cr_expect(strstr(get.out, "% "), "%s", get.out);
+    cr_expect(has("back/tree/two.txt", "22"));
+    snprintf(command, sizeof command, "put --quiet tree/one.csv %s", below("quiet"));
+    AUTO(run_free) struct run quiet = on_terminal(100, command);
+    cr_expect_eq(quiet.status, 0);
+    cr_expect_str_eq(quiet.out, "");
+}
+
 Test(cli, json_has_a_line_for_each_file)
 {
     make("f", "12345");
