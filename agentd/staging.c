@@ -22,7 +22,8 @@
 enum {
     TICK_US = 250000,
     LOADED_S = 5,
-    SAVES_S = 30, /* slurmctld saves its jobs each 5 s, unless it is slow */
+    SAVES_S = 30,   /* slurmctld saves its jobs each 5 s, unless it is slow */
+    REBOOT_S = 600, /* a host is up again by then */
 };
 
 const char *staging_word(int64_t state)
@@ -532,6 +533,14 @@ void staging_put_back(struct staging *s)
         jobrecs_clear(&s->kept);
 }
 
+/* Until when the one before lived, as a broker before saw it: killed together, as with their host.
+ * In a longer time than that takes a user may have held a job, and nobody saw it. */
+static int64_t alive_before(const struct staging *s, int64_t boot_time)
+{
+    int64_t gap = boot_time - s->alive_first;
+    return gap > 0 && gap <= REBOOT_S ? s->alive_first : 0;
+}
+
 /* Another slurmctld than at the last load? */
 static bool note_boot(struct staging *s)
 {
@@ -539,7 +548,7 @@ static bool note_boot(struct staging *s)
     watch_status(s->a->watch, &st);
     bool is_new = st.boot_time && st.boot_time != s->boot_time;
     if (is_new) {
-        s->alive = s->boot_time ? s->as_of : s->alive_first < st.boot_time ? s->alive_first : 0;
+        s->alive = s->boot_time ? s->as_of : alive_before(s, st.boot_time);
         s->boot_time = st.boot_time;
     }
     s->as_of = st.as_of;

@@ -80,6 +80,18 @@ Test(staging_states, a_hold_stays_when_a_new_slurmctld_has_shown_the_release)
     cr_expect_eq(state_on_disk(), STAGING_RELEASED);
 }
 
+Test(staging_states, a_hold_of_its_users_while_no_broker_ran_stays)
+{
+    let_go();
+    end_broker();
+    begin_broker();
+    boot_time = clock_now() + 3600;
+    show("PENDING", 0);
+    fake_monitor_run_for(&m, 600);
+    cr_expect(fake_monitor_quiet(&m), "its user's hold is undone");
+    cr_expect_eq(state_on_disk(), STAGING_RELEASED);
+}
+
 Test(staging_states, a_hold_of_its_users_after_the_release_stays)
 {
     let_go();
@@ -737,7 +749,7 @@ static void all_killed(void)
 {
     end_broker();
     begin_broker();
-    boot_time = clock_now() + 1000;
+    boot_time = clock_now() + 500;
     show("PENDING", 0);
 }
 
