@@ -83,10 +83,11 @@ static const char *const sql[ST_COUNT] = {
         "text = ?13, manifest = coalesce(?14, manifest)",
     /* By state: see staging.def. */
     [ST_STAGING_OPEN] =
-        "SELECT " STAGING_COLUMNS ", CASE WHEN state < 10 THEN manifest END FROM staging "
-        "WHERE state < 10 OR (state = 10 AND code <> 0) OR (task >= 0 AND (uid, id) IN "
-        "(SELECT uid, id FROM staging WHERE state < 10 AND task = -1)) ORDER BY task, number "
-        "LIMIT ?1",
+        "SELECT " STAGING_COLUMNS ", CASE WHEN state < 10 OR changed >= ?2 THEN manifest END "
+        "FROM staging WHERE state < 10 OR (state = 10 AND (code <> 0 OR changed >= ?2)) "
+        "OR (task >= 0 AND (uid, id) IN (SELECT uid, id FROM staging "
+        "WHERE (state < 10 OR (state = 10 AND changed >= ?2)) AND task = -1)) "
+        "ORDER BY task, number LIMIT ?1",
     [ST_STAGING_JOB] = "SELECT " STAGING_COLUMNS ", manifest FROM staging "
                        "WHERE job_id = ?1 AND uid = ?2 ORDER BY begun DESC, task LIMIT ?3",
     [ST_STAGING_PRUNE] = "DELETE FROM staging WHERE number IN "

@@ -6,7 +6,12 @@
 #include "agentd/journal_impl.h"
 #include "common/str.h"
 
-enum { OPEN_ROWS = 1000000, JOB_ROWS = 20000, NUMBERS = 12 };
+enum {
+    OPEN_ROWS = 1000000,
+    JOB_ROWS = 20000,
+    NUMBERS = 12,
+    RECENT_S = 60, /* what slurmctld had not saved, and jobs are noted as watched each 20 s */
+};
 
 static int copy_manifest(struct staging_row *row)
 {
@@ -85,6 +90,7 @@ int journal_db_staging_find(struct journal_db *db, struct journal_staging *s, st
     if (!db->sq)
         return journal_fail(db, err);
     sqlite3_bind_int64(st, 1, s->job_id ? s->job_id : OPEN_ROWS);
+    sqlite3_bind_int64(st, 2, db->state.alive ? db->state.alive - RECENT_S : INT64_MAX);
     if (s->job_id) {
         sqlite3_bind_int64(st, 2, s->uid);
         sqlite3_bind_int64(st, 3, JOB_ROWS);

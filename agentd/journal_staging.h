@@ -35,8 +35,9 @@ typedef void (*journal_staging_fn)(void *arg, const struct staging_row *rows, si
 /* Keeps rows as they are now; fn may be NULL. */
 void journal_staging_note(struct journal *j, const struct staging_row *rows, size_t n,
                           journal_staging_fn fn, void *arg);
-/* What is open with all of its ends, and what has gone wrong (without manifests): jobs' rows first.
- */
+/* What is open, or was not long before jobs were last watched, with all of its ends; and what has
+ * gone wrong (without manifests): jobs' rows first.  A slurmctld that was killed then may have
+ * forgotten that it ended. */
 void journal_staging_open(struct journal *j, journal_staging_fn fn, void *arg);
 /* All rows of a job of uid, the latest with that id first. */
 void journal_staging_get(struct journal *j, uint32_t uid, int64_t job_id, journal_staging_fn fn,

@@ -7,6 +7,7 @@
 #include <systemd/sd-event.h>
 
 #include "agentd/agentd.h"
+#include "agentd/staging.h"
 #include "agentd/table.h"
 #include "agentd/watch.h"
 #include "agentd/worker.h"
@@ -41,9 +42,12 @@ static void load_anew(void *arg)
     watch_load_anew(a->watch);
 }
 
+/* An end is one for a request, whatever is still to be stored. */
 static int show(void *arg, struct jobrec *rec)
 {
-    requests_saw(arg, rec);
+    struct jobrec *raw = staging_raw(rec);
+    requests_saw(arg, raw ? raw : rec);
+    jobrec_unref(raw);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "agentd/live.h"
 #include "agentd/monlink.h"
 #include "agentd/requests.h"
+#include "agentd/request_tag.h"
 #include "agentd/stagers.h"
 #include "agentd/staging_impl.h"
 #include "agentd/table.h"
@@ -22,8 +23,6 @@
 enum {
     TICK_US = 250000,
     LOADED_S = 5,
-    SAVES_S = 30,   /* slurmctld saves its jobs each 5 s, unless it is slow */
-    REBOOT_S = 600, /* a host is up again by then */
 };
 
 const char *staging_word(int64_t state)
@@ -110,7 +109,7 @@ void staged_retell(struct staged *e)
 {
     struct ids l = {0};
     const struct jobid id = {.kind = JOBID_PLAIN, .id = (uint32_t)e->job_id};
-    if (e->job_id)
+    if (e->job_id && !e->s->seeing)
         table_find(e->s->a->table, &id, gather_id, &l);
     for (size_t i = 0; i < l.n; i++)
         watch_retell(e->s->a->watch, l.v[i]);
@@ -204,12 +203,6 @@ void staged_released(struct staged *e)
 
 /* ---- what Slurm shows ---- */
 
-struct seen {
-    const struct staged *e;
-    size_t n, open, waiting, held, failed;
-    int64_t submit_time;
-};
-
 static int count(void *arg, struct jobrec *rec)
 {
     struct seen *v = arg;
@@ -272,76 +265,6 @@ static void look_at_end(struct staged *e, const struct seen *v, bool gone)
     }
 }
 
-/* slurmctld was killed before it had saved that, and has it held again.  A hold of its user's in
- * these few seconds cannot be told from that; what it had for longer it has saved. */
-static bool release_was_forgotten(const struct staged *e, const struct seen *v)
-{
-    const struct staging *s = e->s;
-    int64_t alive = s->alive ? s->alive : s->boot_time;
-    return e->has_inputs && !e->held && !e->by_hand && v->open && v->held == v->open &&
-           s->boot_time >= e->changed && alive - e->changed <= SAVES_S;
-}
-
-/* A slurmctld that has started since shows it released: whoever holds it from now on is its user.
- */
-static void note_release_kept(struct staged *e, const struct seen *v)
-{
-    int64_t boot = e->s->boot_time, now = clock_now();
-    if (!e->has_inputs || v->held == v->open || boot < e->changed)
-        return;
-    e->changed = now > boot ? now : boot + 1;
-    staged_note(e, NULL, NULL);
-}
-
-static void release_again(struct staged *e)
-{
-    staged_say(e, LOG_LEVEL_NOTICE,
-               "slurmctld was killed, and has forgotten its release: once more");
-    e->run.op = STAGE_OP_release;
-    staged_set_state(e, STAGING_RELEASING);
-    e->busy = true;
-    staged_note(e, run_on_whole, e->s);
-    staged_retell(e);
-}
-
-static int forget_ends(void *arg, struct jobrec *rec)
-{
-    struct staged *e = arg;
-    if (!str_eq(rec->keys.state, "PENDING") || rec->keys.uid != e->uid)
-        return 0;
-    for (size_t i = e->n_units; i > 0; i--) {
-        struct unit *u = e->units[i - 1];
-        const struct jobid task = {.kind = JOBID_TASK, .id = rec->group, .second = u->task};
-        bool waits = rec->task == u->task || (rec->in_array && jobrec_named(rec, &task));
-        if (waits && u->state != STAGING_SOUGHT && u->submit_time == rec->submit_time)
-            unit_forget(e, u);
-    }
-    return 0;
-}
-
-/* Another slurmctld may have come up with the state from before an end that was seen.  Whoever
- * requeues a job gives it another submit time. */
-static void look_for_forgotten_ends(struct staged *e, const struct jobid *id)
-{
-    if (e->boot == e->s->boot_time)
-        return;
-    e->boot = e->s->boot_time;
-    if (e->n_units)
-        table_find(e->s->a->table, id, forget_ends, e);
-}
-
-/* An end that was over, and its job runs again: somebody has requeued it. */
-static void begin_again(struct staged *e, int64_t submit_time)
-{
-    if (e->code > 0)
-        return;
-    e->submit_time = submit_time;
-    e->code = 0;
-    e->grant_lost = true;
-    staged_set_state(e, STAGING_RELEASED);
-    staged_note(e, NULL, NULL);
-}
-
 static bool is_loaded_since(struct staged *e)
 {
     struct watch_status st;
@@ -389,7 +312,6 @@ static bool look(struct staged *e)
     const struct jobid id = {.kind = JOBID_PLAIN, .id = (uint32_t)e->job_id};
     e->look = false;
     table_find(e->s->a->table, &id, count, &v);
-    look_for_forgotten_ends(e, &id);
     bool gone = v.n == 0 && (e->seen || (e->restored && e->s->whole));
     switch (e->state) {
     case STAGING_SUBMITTING:
@@ -422,15 +344,15 @@ static bool look(struct staged *e)
             staged_over(e, (enum err_code)e->code, NULL);
         break;
     case STAGING_RELEASED:
-        note_release_kept(e, &v);
-        if (release_was_forgotten(e, &v))
-            release_again(e);
+        staged_kept_release(e, &v);
+        if (staged_lost_release(e, &v))
+            staged_release_again(e);
         else
             look_at_end(e, &v, gone);
         break;
     case STAGING_OVER:
         if (v.open)
-            begin_again(e, v.submit_time);
+            staged_begin_again(e, v.submit_time);
         if (v.n == 0 && !e->seen) /* of a broker before; or not yet loaded */
             return is_busy(e) || !is_loaded_since(e);
         if (v.n == 0)
@@ -480,6 +402,7 @@ void staging_saw(struct staging *s, const struct jobrec *rec)
     if (!e)
         return;
     e->look = true;
+    staged_lost_ends(e, rec);
     if (e->state == STAGING_SUBMITTING || (e->state == STAGING_ABSENT && is_late_job(e, rec)))
         staged_is_job(e, rec->group);
     if (e->state == STAGING_SUBMITTED && rec->ended && !(e->has_inputs && e->array) &&
@@ -496,7 +419,7 @@ void staging_saw(struct staging *s, const struct jobrec *rec)
     }
     if (e->state == STAGING_OVER && rec->ended &&
         (requeued || (!e->array && rec->submit_time > e->submit_time)))
-        begin_again(e, rec->submit_time); /* and has run and ended since the last look */
+        staged_begin_again(e, rec->submit_time); /* and has run and ended since the last look */
     bool stores = rec->phase == PHASE_SUCCEEDED ? e->outputs_ok : e->outputs_failed;
     if (u || !rec->ended || rec->phase == PHASE_UNKNOWN || !stores || e->state < STAGING_FETCHING ||
         e->state > STAGING_RELEASED || !jobrec_ran(rec))
@@ -512,7 +435,7 @@ bool staging_gone(struct staging *s, struct jobrec *rec)
     struct staged *e = s && rec->keys.tag ? staged_of(s, rec) : NULL;
     struct unit *u = e ? unit_of(e, rec) : NULL;
     if (!e)
-        return false;
+        return s && !s->read && rec->phase == PHASE_STAGING_OUT && jobrecs_add(&s->kept, rec);
     e->look = true;
     return u && u->state == STAGING_STORING && u->submit_time == rec->submit_time &&
            jobrecs_add(&s->kept, rec);
@@ -533,28 +456,6 @@ void staging_put_back(struct staging *s)
         jobrecs_clear(&s->kept);
 }
 
-/* Until when the one before lived, as a broker before saw it: killed together, as with their host.
- * In a longer time than that takes a user may have held a job, and nobody saw it. */
-static int64_t alive_before(const struct staging *s, int64_t boot_time)
-{
-    int64_t gap = boot_time - s->alive_first;
-    return gap > 0 && gap <= REBOOT_S ? s->alive_first : 0;
-}
-
-/* Another slurmctld than at the last load? */
-static bool note_boot(struct staging *s)
-{
-    struct watch_status st;
-    watch_status(s->a->watch, &st);
-    bool is_new = st.boot_time && st.boot_time != s->boot_time;
-    if (is_new) {
-        s->alive = s->boot_time ? s->as_of : alive_before(s, st.boot_time);
-        s->boot_time = st.boot_time;
-    }
-    s->as_of = st.as_of;
-    return is_new;
-}
-
 /* All that is to be known of it from now on. */
 static void forget(struct staged *e)
 {
@@ -573,7 +474,7 @@ void staging_loaded(struct staging *s, bool whole)
     struct staged *e, *next;
     if (!s)
         return;
-    if (note_boot(s) || (whole && !s->whole)) {
+    if (staging_note_boot(s) || (whole && !s->whole)) {
         s->whole |= whole;
         TAILQ_FOREACH(e, &s->all, in_all)
         e->look = true;
@@ -658,7 +559,7 @@ static void step(struct staged *e, int64_t now)
 
 static int gather_tagged(void *arg, struct jobrec *rec)
 {
-    return !rec->keys.tag || jobrecs_add(arg, rec) ? 0 : -1;
+    return (uint32_t)rec->keys.tag < REQUEST_TAGS || jobrecs_add(arg, rec) ? 0 : -1;
 }
 
 /* Jobs that slurmctld showed while the journal could not be read: only now it is known whose data
@@ -668,14 +569,17 @@ static void see_table(struct staging *s)
     struct jobrecs recs = {0};
     if (table_each(s->a->table, 0, gather_tagged, &recs) < 0)
         log_err("no memory to look which jobs have outputs to be stored");
+    s->seeing = true;
     for (size_t i = 0; i < recs.n; i++) {
-        struct jobrec *raw = staging_raw(recs.v[i]);
-        const struct staged *e = raw ? staged_of(s, raw) : NULL;
-        if (e && e->restored && !e->seen)
+        const struct staged *e = staged_of(s, recs.v[i]);
+        struct jobrec *raw = e && e->restored && !e->seen ? staging_raw(recs.v[i]) : NULL;
+        if (raw)
             staging_saw(s, raw);
         jobrec_unref(raw);
-        watch_retell(s->a->watch, recs.v[i]->job_id);
     }
+    s->seeing = false;
+    for (size_t i = 0; i < recs.n; i++)
+        watch_retell(s->a->watch, recs.v[i]->job_id);
     jobrecs_clear(&recs);
 }
 

@@ -55,6 +55,8 @@ void staging_saw(struct staging *s, const struct jobrec *rec);
  * gives one.  Records that slurmdbd gives have no tag: then job id and submit time must be those of
  * a job of ours. */
 struct jobrec *staging_tell(struct staging *s, struct jobrec *rec);
+/* What was told, as Slurm had it; the caller's to unref, NULL without memory. */
+struct jobrec *staging_raw(struct jobrec *rec);
 /* Nobody has seen how it ended, which is to be found out if its outputs may be due. */
 void staging_missed(struct staging *s, const struct jobrec *rec);
 /* slurmctld has forgotten it: true when its outputs are still being stored.  Then it is kept, and

@@ -69,7 +69,6 @@ struct staged {
     bool grant_lost;  /* the monitor has none: to be asked for again when its user is here */
     int64_t asked_ms; /* the journal, or the monitor, was last asked */
     int64_t seek_ms;  /* so was slurmdbd; 0: not yet */
-    int64_t boot;     /* of the slurmctld that was last looked at for ends that it has forgotten */
     struct run run;
     struct unit **units; /* sorted by task */
     size_t n_units, room_units;
@@ -112,6 +111,7 @@ struct staging {
     int64_t openings;    /* of the journal, that were read */
     int64_t read_ms;     /* when one was last begun to be */
     bool read;           /* one was: what is not known here has no data to be moved */
+    bool seeing;         /* see_table() is at it: it tells what there is to be told itself */
     bool whole;          /* the table has had all that slurmctld has */
     int64_t boot_time;   /* slurmctld's; 0: not known yet */
     int64_t as_of;       /* the last load, by the clock that can be set */
@@ -153,6 +153,26 @@ bool staged_ends_over(const struct staged *e, bool *ret_bad);
 void unit_over(struct unit *u, enum err_code code, const char *text);
 void unit_note(const struct unit *u);
 
+/* ---- staging_again.c ---- */
+/* Of a job, in the table. */
+struct seen {
+    const struct staged *e;
+    size_t n, open, waiting, held, failed;
+    int64_t submit_time;
+};
+
+/* Has slurmctld it held again, as it was before it was released? */
+bool staged_lost_release(const struct staged *e, const struct seen *v);
+void staged_release_again(struct staged *e);
+/* Or has it saved the release? */
+void staged_kept_release(struct staged *e, const struct seen *v);
+/* The record may be of a run whose end was seen already. */
+void staged_lost_ends(struct staged *e, const struct jobrec *rec);
+/* It was over, and is not. */
+void staged_begin_again(struct staged *e, int64_t submit_time);
+/* After each load; is it of another slurmctld than the last one? */
+bool staging_note_boot(struct staging *s);
+
 /* ---- staging_runs.c ---- */
 void run_want(struct run *r, enum stage_op op);
 /* Begins it when it is wanted and there is room; now is of clock_mono_ms(). */
@@ -162,10 +182,6 @@ bool run_waits_for_bytes(const struct run *r);
 void run_stop(struct run *r);
 /* A journal_staging_fn, with the struct staging: on disk is that the inputs are whole. */
 void run_on_whole(void *arg, const struct staging_row *rows, size_t n, const struct err *err);
-
-/* ---- staging_tell.c ---- */
-/* The record as Slurm had it, the caller's to unref; NULL without memory. */
-struct jobrec *staging_raw(const struct jobrec *rec);
 
 /* ---- staging_submits.c ---- */
 /* What became of its submit? */

@@ -407,9 +407,10 @@ int staged_restore(struct staging *s, const struct staging_row *row)
 {
     if (!staging_word(row->state))
         return -1;
+    bool is_known =
+        row->task == STAGING_JOB ? row->manifest.n > 0 : staged_find(s, row->uid, row->id) != NULL;
     /* Nothing is to be done for it, but its job must not be told as whole. */
-    if (row->state == STAGING_OVER &&
-        (row->task == STAGING_JOB || !staged_find(s, row->uid, row->id))) {
+    if (row->state == STAGING_OVER && !is_known) {
         verdicts_take(&s->verdicts, row);
         return 0;
     }

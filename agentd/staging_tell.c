@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agentd/outcome.h"
+#include "agentd/request_tag.h"
 #include "agentd/staging_impl.h"
 #include "common/clock.h"
 #include "common/str.h"
@@ -144,10 +145,13 @@ static enum phase judge(const struct staged *e, const struct jobrec *rec, struct
     return phase;
 }
 
-/* Nobody knows yet whether it has outputs that are to be stored. */
+/* Nobody knows yet whether it has outputs that are to be stored, or was cancelled by us because its
+ * inputs could not be had. */
 static enum phase tell_unread(const struct jobrec *rec, struct job *j, enum phase phase)
 {
-    if (!phase_ended(phase) || !rec->keys.tag || !jobrec_ran(rec))
+    bool may_be_ours = (uint32_t)rec->keys.tag >= REQUEST_TAGS &&
+                       (jobrec_ran(rec) || (phase == PHASE_CANCELLED && !rec->in_het));
+    if (!phase_ended(phase) || !may_be_ours)
         return phase;
     j->staging = "outputs: whether any are to be stored is known when the journal can be read";
     return PHASE_STAGING_OUT;
@@ -164,18 +168,20 @@ static int unpack_raw(const struct jobrec *rec, struct arena *arena, struct job 
     return 0;
 }
 
-struct jobrec *staging_raw(const struct jobrec *rec)
+/* Ours, not Slurm's. */
+static bool was_told(const struct jobrec *rec)
+{
+    return rec->phase == PHASE_STAGING_IN || rec->phase == PHASE_STAGING_OUT;
+}
+
+struct jobrec *staging_raw(struct jobrec *rec)
 {
     AUTO(arena_done) struct arena arena = {0};
     struct err err = {0};
     struct job j;
+    if (!was_told(rec))
+        return jobrec_ref(rec);
     return unpack_raw(rec, &arena, &j) < 0 ? NULL : jobrec_of(&j, &err);
-}
-
-/* Ours, of one of which nothing is known any more. */
-static bool was_told(const struct jobrec *rec)
-{
-    return rec->phase == PHASE_STAGING_IN || rec->phase == PHASE_STAGING_OUT;
 }
 
 struct jobrec *staging_tell(struct staging *s, struct jobrec *rec)

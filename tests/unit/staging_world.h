@@ -345,4 +345,20 @@ static inline int64_t state_on_disk(void)
     return d.state;
 }
 
+/* ---- a job that runs ---- */
+
+static inline void run_it(void)
+{
+    struct chan_head h;
+    begin(false);
+    show("PENDING", 0);
+    int fd = worker(STAGE_OP_in, &h);
+    say_done(fd, h);
+    next_task(fd, STAGE_OP_release, &h);
+    say_done(fd, h);
+    ended(fd);
+    show("RUNNING", 100);
+    cr_expect_eq(state_on_disk(), STAGING_RELEASED);
+}
+
 #endif

@@ -656,20 +656,6 @@ static enum phase told_by_accounting(void)
     return phase;
 }
 
-static void run_it(void)
-{
-    struct chan_head h;
-    begin(false);
-    show("PENDING", 0);
-    int fd = worker(STAGE_OP_in, &h);
-    say_done(fd, h);
-    next_task(fd, STAGE_OP_release, &h);
-    say_done(fd, h);
-    ended(fd);
-    show("RUNNING", 100);
-    cr_expect_eq(state_on_disk(), STAGING_RELEASED);
-}
-
 Test(staging_states, an_end_while_no_broker_ran_is_over_and_never_told_as_whole)
 {
     run_it();
@@ -695,112 +681,6 @@ Test(staging_states, an_end_that_no_load_showed_is_over_and_never_told_as_whole)
     expect_ask(ASK_REVOKE);
     cr_expect_eq(state_on_disk(), STAGING_OVER);
     cr_expect_eq(told_by_accounting(), PHASE_FAILED);
-}
-
-/* Another broker, whose journal cannot be read, is shown the end of the job. */
-static void end_unread(char away[static SCRATCH_PATH + 8])
-{
-    end_broker();
-    snprintf(away, SCRATCH_PATH + 8, "%s.away", dir);
-    cr_assert_eq(rename(dir, away), 0);
-    begin_broker();
-    show("COMPLETED", 100);
-    cr_expect_eq(phase(), PHASE_STAGING_OUT, "for all it knows");
-    expect_told("when the journal can be read");
-}
-
-static void let_read(const char *away)
-{
-    int64_t openings = journal_openings(m.a.journal), end = clock_mono_ms() + 2 * PATIENCE_MS;
-    cr_assert_eq(rename(away, dir), 0);
-    while (journal_openings(m.a.journal) == openings && clock_mono_ms() < end)
-        fake_monitor_run_for(&m, 50);
-}
-
-Test(staging_states, an_end_shown_before_the_journal_could_be_read_has_its_outputs_stored)
-{
-    char away[SCRATCH_PATH + 8];
-    struct chan_head h;
-    run_it();
-    end_unread(away);
-    let_read(away);
-    int fd = worker(STAGE_OP_out, &h);
-    cr_expect_eq(phase(), PHASE_STAGING_OUT);
-    say_done(fd, h);
-    cr_expect_eq(phase(), PHASE_SUCCEEDED);
-    expect_ask(ASK_REVOKE);
-    ended(fd);
-}
-
-Test(staging_states, an_end_without_outputs_is_one_when_the_journal_can_be_read)
-{
-    char away[SCRATCH_PATH + 8];
-    end_unread(away);
-    let_read(away);
-    for (int64_t end = clock_mono_ms() + PATIENCE_MS;
-         phase() != PHASE_SUCCEEDED && clock_mono_ms() < end;)
-        fake_monitor_run_for(&m, 50);
-    cr_expect_eq(phase(), PHASE_SUCCEEDED);
-    cr_expect(fake_monitor_quiet(&m));
-}
-
-/* Killed with the broker, and up again a long time after, as both are when a host is. */
-static void all_killed(void)
-{
-    end_broker();
-    begin_broker();
-    boot_time = clock_now() + 500;
-    show("PENDING", 0);
-}
-
-Test(staging_states, a_run_that_a_killed_slurmctld_forgot_is_released_and_stored_again)
-{
-    struct chan_head h;
-    boot_time = clock_now() - 1000;
-    run_it();
-    show("COMPLETED", 100);
-    int fd = worker(STAGE_OP_out, &h);
-    cr_expect_eq(state_on_disk(), STAGING_RELEASED);
-    close(fd);
-    all_killed();
-    fd = worker(STAGE_OP_release, &h);
-    cr_expect_eq(state_on_disk(), STAGING_RELEASING);
-    close(fd);
-    all_killed(); /* in the middle of it */
-    fd = worker(STAGE_OP_release, &h);
-    say_done(fd, h);
-    ended(fd);
-    show("RUNNING", 100);
-    show("COMPLETED", 100);
-    cr_expect_eq(phase(), PHASE_STAGING_OUT, "what the second run leaves is not stored yet");
-    fd = worker(STAGE_OP_out, &h);
-    say_done(fd, h);
-    cr_expect_eq(phase(), PHASE_SUCCEEDED);
-    expect_ask(ASK_REVOKE);
-    cr_expect_eq(state_on_disk(), STAGING_OVER);
-    ended(fd);
-}
-
-Test(staging_states, a_stored_end_that_a_killed_slurmctld_forgot_is_stored_again)
-{
-    struct chan_head h;
-    boot_time = clock_now() - 1000;
-    run_it();
-    show("COMPLETED", 100);
-    int fd = worker(STAGE_OP_out, &h);
-    say_done(fd, h);
-    cr_expect_eq(phase(), PHASE_SUCCEEDED);
-    expect_ask(ASK_REVOKE);
-    ended(fd);
-    boot_time = clock_now() + 5;
-    show("PENDING", 100);
-    cr_expect_eq(phase(), PHASE_QUEUED);
-    show("COMPLETED", 100);
-    cr_expect_eq(phase(), PHASE_STAGING_OUT);
-    fd = worker(STAGE_OP_out, &h);
-    say_done(fd, h);
-    cr_expect_eq(phase(), PHASE_SUCCEEDED);
-    ended(fd);
 }
 
 /* As a stage worker that has asked slurmdbd. */
