@@ -213,7 +213,8 @@ static int count(void *arg, struct jobrec *rec)
     v->open += !rec->ended;
     v->waiting += waits;
     v->held += rec->held;
-    v->submit_time = rec->submit_time;
+    if (!rec->ended || !v->submit_time) /* of a requeued one, whatever the others' */
+        v->submit_time = rec->submit_time;
     return 0;
 }
 

@@ -36,6 +36,7 @@ void staged_release_again(struct staged *e)
 {
     staged_say(e, LOG_LEVEL_NOTICE,
                "slurmctld was killed, and has forgotten its release: once more");
+    run_stop(&e->run); /* what it did before is no release */
     e->run.op = STAGE_OP_release;
     staged_set_state(e, STAGING_RELEASING);
     e->busy = true;
