@@ -89,11 +89,13 @@ int journal_db_staging_find(struct journal_db *db, struct journal_staging *s, st
     int rc = SQLITE_ROW;
     if (!db->sq)
         return journal_fail(db, err);
-    sqlite3_bind_int64(st, 1, s->job_id ? s->job_id : OPEN_ROWS);
-    sqlite3_bind_int64(st, 2, db->state.alive ? db->state.alive - RECENT_S : INT64_MAX);
     if (s->job_id) {
+        sqlite3_bind_int64(st, 1, s->job_id);
         sqlite3_bind_int64(st, 2, s->uid);
         sqlite3_bind_int64(st, 3, JOB_ROWS);
+    } else {
+        sqlite3_bind_int64(st, 1, OPEN_ROWS);
+        sqlite3_bind_int64(st, 2, db->state.alive ? db->state.alive - RECENT_S : INT64_MAX);
     }
     while (rc == SQLITE_ROW && (rc = sqlite3_step(st)) == SQLITE_ROW)
         rc = add_row(s, &room, st);

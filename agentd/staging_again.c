@@ -37,11 +37,13 @@ void staged_release_again(struct staged *e)
     staged_say(e, LOG_LEVEL_NOTICE,
                "slurmctld was killed, and has forgotten its release: once more");
     run_stop(&e->run); /* what it did before is no release */
-    e->run.op = STAGE_OP_release;
-    staged_set_state(e, STAGING_RELEASING);
-    e->busy = true;
-    staged_note(e, run_on_whole, e->s);
-    staged_retell(e);
+    run_release(e);
+}
+
+/* The end that was seen of the run that the record is of. */
+static bool is_of_run(const struct unit *u, const struct jobrec *rec)
+{
+    return u->state != STAGING_SOUGHT && u->submit_time == rec->submit_time;
 }
 
 /* It has not ended, under the submit time that it ended with: slurmctld came up with the state from
@@ -52,14 +54,13 @@ void staged_lost_ends(struct staged *e, const struct jobrec *rec)
     if (rec->ended)
         return;
     for (size_t i = e->n_units; many && i > 0; i--) {
-        struct unit *u = e->units[i - 1];
-        const struct jobid task = {.kind = JOBID_TASK, .id = rec->group, .second = u->task};
-        if (u->state != STAGING_SOUGHT && u->submit_time == rec->submit_time &&
-            jobrec_named(rec, &task))
-            unit_forget(e, u);
+        const struct jobid task = {
+            .kind = JOBID_TASK, .id = rec->group, .second = e->units[i - 1]->task};
+        if (is_of_run(e->units[i - 1], rec) && jobrec_named(rec, &task))
+            unit_forget(e, e->units[i - 1]);
     }
     struct unit *u = many ? NULL : unit_of(e, rec);
-    if (u && u->state != STAGING_SOUGHT && u->submit_time == rec->submit_time)
+    if (u && is_of_run(u, rec))
         unit_forget(e, u);
 }
 

@@ -180,6 +180,8 @@ void run_pump(struct run *r, int64_t now);
 /* It would begin, but its user's others have much to move still. */
 bool run_waits_for_bytes(const struct run *r);
 void run_stop(struct run *r);
+/* It is released when it is on disk that its inputs are whole. */
+void run_release(struct staged *e);
 /* A journal_staging_fn, with the struct staging: on disk is that the inputs are whole. */
 void run_on_whole(void *arg, const struct staging_row *rows, size_t n, const struct err *err);
 

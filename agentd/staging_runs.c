@@ -161,6 +161,15 @@ void run_on_whole(void *arg, const struct staging_row *rows, size_t n, const str
         try_again(&e->run, &mine, RETRY_FIRST_MS);
 }
 
+void run_release(struct staged *e)
+{
+    e->run.op = STAGE_OP_release;
+    staged_set_state(e, STAGING_RELEASING);
+    e->busy = true;
+    staged_note(e, run_on_whole, e->s);
+    staged_retell(e);
+}
+
 static void inputs_whole(struct staged *e, const char *text)
 {
     tell_inputs(e, text);
@@ -168,11 +177,7 @@ static void inputs_whole(struct staged *e, const char *text)
         staged_released(e);
         return;
     }
-    e->run.op = STAGE_OP_release;
-    staged_set_state(e, STAGING_RELEASING);
-    e->busy = true;
-    staged_note(e, run_on_whole, e->s);
-    staged_retell(e);
+    run_release(e);
 }
 
 static void run_done(struct run *r, const struct stage_report *rep)

@@ -172,6 +172,19 @@ static inline void report(const struct watch_report *r)
     fake_monitor_run_for(&m, 60);
 }
 
+static inline void load_of(struct bytes *jobs, size_t n, bool full)
+{
+    report(&(struct watch_report){.jobs = {jobs, n},
+                                  .full = full,
+                                  .last = true,
+                                  .as_of = ++as_of,
+                                  .sees_all = true,
+                                  .accounting = accounting,
+                                  .cluster = "c",
+                                  .slurm_version = "1",
+                                  .boot_time = boot_time});
+}
+
 static inline void show(const char *state, int64_t priority)
 {
     AUTO(arena_done) struct arena arena = {0};
@@ -188,26 +201,12 @@ static inline void show(const char *state, int64_t priority)
         .tag = request_tag(UID, id, 1),
     };
     struct bytes jobs[] = {msg_pack_arena(&job_type, &j, &arena)};
-    report(&(struct watch_report){.jobs = {jobs, 1},
-                                  .last = true,
-                                  .as_of = ++as_of,
-                                  .sees_all = true,
-                                  .accounting = accounting,
-                                  .cluster = "c",
-                                  .slurm_version = "1",
-                                  .boot_time = boot_time});
+    load_of(jobs, 1, false);
 }
 
 static inline void show_nothing(void)
 {
-    report(&(struct watch_report){.full = true,
-                                  .last = true,
-                                  .as_of = ++as_of,
-                                  .sees_all = true,
-                                  .accounting = accounting,
-                                  .cluster = "c",
-                                  .slurm_version = "1",
-                                  .boot_time = boot_time});
+    load_of(NULL, 0, true);
 }
 
 static inline enum phase phase(void)

@@ -75,15 +75,7 @@ static void show_other(const char *state, int64_t tag, int64_t submit, int64_t e
                           .nodes = "node1",
                           .tag = tag};
     struct bytes jobs[] = {msg_pack_arena(&job_type, &j, &arena)};
-    report(&(struct watch_report){.jobs = {jobs, 1},
-                                  .full = full,
-                                  .last = true,
-                                  .as_of = ++as_of,
-                                  .sees_all = true,
-                                  .accounting = accounting,
-                                  .cluster = "c",
-                                  .slurm_version = "1",
-                                  .boot_time = boot_time});
+    load_of(jobs, 1, full);
 }
 
 /* ---- the journal cannot be read ---- */
@@ -233,19 +225,13 @@ Test(staging_again, a_stored_end_that_a_killed_slurmctld_forgot_is_stored_again)
 {
     struct chan_head h;
     boot_time = clock_now() - 1000;
-    run_it();
-    show("COMPLETED", 100);
-    int fd = worker(STAGE_OP_out, &h);
-    say_done(fd, h);
-    cr_expect_eq(phase(), PHASE_SUCCEEDED);
-    expect_ask(ASK_REVOKE);
-    ended(fd);
+    run_and_store_it();
     boot_time = clock_now() + 5;
     show("PENDING", 100);
     cr_expect_eq(phase(), PHASE_QUEUED);
     show("COMPLETED", 100);
     cr_expect_eq(phase(), PHASE_STAGING_OUT);
-    fd = worker(STAGE_OP_out, &h);
+    int fd = worker(STAGE_OP_out, &h);
     say_done(fd, h);
     cr_expect_eq(phase(), PHASE_SUCCEEDED);
     ended(fd);
